@@ -2,18 +2,13 @@ package proxy
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // Member is one user of a presence channel.
-type Member struct {
-	UserID string
-	// Info is the user_info object exactly as received; nil when absent.
-	Info json.RawMessage
-}
+type Member = protocol.Member
 
 // ErrChannelFull is returned by Presence.Join when the channel already has as
 // many distinct users as allowed and the joining user is not one of them.
