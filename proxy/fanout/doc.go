@@ -1,0 +1,19 @@
+// Package fanout is the outbound path: how one published frame becomes many
+// writes, as few of them as can be.
+//
+// A Group holds the members of one channel on this node. Append encodes a
+// frame once, behind the frames that wait already, and returns; a flusher
+// goroutine takes all that has gathered as one immutable Batch and hands it
+// to every member's Outlet, where it becomes one write. No timer delays
+// anything: a lone frame is flushed as soon as the goroutines that are ready
+// to run have had their turn.
+//
+// Invariants, each held by a test:
+//
+//   - Frames of a group reach each member in the order of Append.
+//   - A member gets no frame appended before its Join, nor after its Leave
+//     has returned and the flush under way has passed it.
+//   - A Batch is never changed once an Outlet has seen it; all members share it.
+//   - No lock of a group is held while an Outlet is called.
+//   - A group is only ever flushed by one goroutine at a time.
+package fanout

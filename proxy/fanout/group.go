@@ -1,0 +1,253 @@
+package fanout
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Outlet is where a member's frames go: a WebSocket connection's Outbox or an
+// HTTP streaming session.
+type Outlet interface {
+	// Send queues or writes the frames of b from number from on, and reports
+	// whether they were taken. It never blocks and never changes b. When it
+	// reports false the outlet is ending itself.
+	Send(b *Batch, from int) bool
+}
+
+// Member is one subscription as its group sees it. The zero value with an
+// Outlet is ready for Join.
+type Member struct {
+	Outlet Outlet
+
+	// Guarded by the group's mu.
+	index int
+	since uint64 // number of the first frame that is for this member
+
+	// Owned by the flusher of the group.
+	skipping bool
+
+	left atomic.Bool
+}
+
+// Group is the members of one channel on this node and the frames that wait
+// for them. The zero value is an empty group.
+type Group struct {
+	mu      sync.Mutex
+	members []*Member
+	walked  bool // a flush is walking members' array: leave by copying
+	queued  bool // on its flusher's list
+	next    uint64
+	pending *pending
+}
+
+// pending is what has gathered since the last flush.
+type pending struct {
+	batch   Batch
+	skips   []skip
+	marks   []mark
+	flushed chan struct{} // closed when the flush begins; made when somebody waits
+}
+
+type skip struct {
+	member *Member
+	frame  int
+}
+
+type mark struct {
+	value any
+	frame int
+}
+
+// maxPending bounds the bytes that gather in one group. An Append beyond it
+// waits for the flush, which itself waits for nobody: that is the publisher's
+// backpressure, and it keeps a joined write well inside an Outbox's bound.
+const maxPending = 256 << 10
+
+// Len returns the number of members.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.members)
+}
+
+// Join adds a member: it will get every frame appended from now on. first, if
+// not nil, runs before any of them can be sent, and so may write to the
+// member's outlet what must come before. It must not block nor call the group.
+func (g *Group) Join(m *Member, first func()) (members int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m.left.Store(false)
+	m.since = g.next
+	m.index = len(g.members)
+	if first != nil {
+		first()
+	}
+	g.members = append(g.members, m)
+	return len(g.members)
+}
+
+// Leave removes a member that joined. Frames that have gathered for it are
+// not sent any more, but for those a running flush has already passed on.
+func (g *Group) Leave(m *Member) (members int) {
+	m.left.Store(true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m.index >= len(g.members) || g.members[m.index] != m {
+		return len(g.members)
+	}
+	if g.walked {
+		g.members = slices.Clone(g.members)
+		g.walked = false
+	}
+	last := len(g.members) - 1
+	g.members[m.index] = g.members[last]
+	g.members[m.index].index = m.index
+	g.members[last] = nil
+	g.members = g.members[:last]
+	if last == 0 {
+		g.members = nil
+	}
+	return last
+}
+
+// Append queues a frame for every member but except, which may be nil. If
+// mark is not nil, the flusher's Delivered is told of it once the frame has
+// been handed to the members. Append reports how many members there are; with
+// none it does nothing.
+func (g *Group) Append(f *Flusher, payload []byte, except *Member, value any) (members int) {
+	g.mu.Lock()
+	for g.pending != nil && len(g.pending.batch.wire) >= maxPending {
+		g.awaitFlush()
+	}
+	if len(g.members) == 0 {
+		g.mu.Unlock()
+		return 0
+	}
+	p := g.pending
+	if p == nil {
+		p = new(pending)
+		g.pending = p
+	}
+	frame := p.batch.Len()
+	p.batch.add(payload)
+	g.next++
+	if except != nil {
+		p.skips = append(p.skips, skip{except, frame})
+	}
+	if value != nil {
+		p.marks = append(p.marks, mark{value, frame})
+	}
+	members = len(g.members)
+	enqueue := !g.queued
+	g.queued = true
+	g.mu.Unlock()
+	if enqueue {
+		f.enqueue(g)
+	}
+	return members
+}
+
+// awaitFlush releases mu until the pending frames have been taken.
+func (g *Group) awaitFlush() {
+	p := g.pending
+	if p.flushed == nil {
+		p.flushed = make(chan struct{})
+	}
+	g.mu.Unlock()
+	<-p.flushed
+	g.mu.Lock()
+}
+
+// flush hands what has gathered to the members. Only the group's flusher
+// calls it.
+func (g *Group) flush(delivered func(value any, receivers int, at time.Time)) {
+	g.mu.Lock()
+	p := g.pending
+	g.pending, g.queued = nil, false
+	if p == nil {
+		g.mu.Unlock()
+		return
+	}
+	if p.flushed != nil {
+		close(p.flushed)
+	}
+	members := g.members
+	first := g.next - uint64(p.batch.Len())
+	g.walked = true
+	g.mu.Unlock()
+
+	p.send(members, first)
+	if delivered != nil && len(p.marks) > 0 {
+		p.report(members, first, delivered)
+	}
+
+	g.mu.Lock()
+	g.walked = false
+	g.mu.Unlock()
+}
+
+func (p *pending) send(members []*Member, first uint64) {
+	for _, s := range p.skips {
+		s.member.skipping = true
+	}
+	for _, m := range members {
+		from := m.from(first)
+		if from >= p.batch.Len() || m.left.Load() {
+			continue
+		}
+		if !m.skipping {
+			m.Outlet.Send(&p.batch, from)
+		} else if own := p.without(m, from); own.Len() > 0 {
+			m.Outlet.Send(own, 0)
+		}
+	}
+	for _, s := range p.skips {
+		s.member.skipping = false
+	}
+}
+
+// from returns the number of the first frame of a batch that is for m.
+func (m *Member) from(first uint64) int {
+	if m.since <= first {
+		return 0
+	}
+	return int(m.since - first)
+}
+
+// without returns the frames from number from on that m is not excluded from.
+func (p *pending) without(m *Member, from int) *Batch {
+	skipped := make(map[int]bool, len(p.skips))
+	for _, s := range p.skips {
+		if s.member == m {
+			skipped[s.frame] = true
+		}
+	}
+	own := new(Batch)
+	for i := from; i < p.batch.Len(); i++ {
+		if !skipped[i] {
+			own.wire = append(own.wire, p.batch.frame(i)...)
+			own.ends = append(own.ends, len(own.wire))
+		}
+	}
+	return own
+}
+
+// report tells how many members each marked frame was handed to.
+func (p *pending) report(members []*Member, first uint64, delivered func(any, int, time.Time)) {
+	receivers := make([]int, p.batch.Len()+1)
+	for _, m := range members {
+		receivers[min(m.from(first), p.batch.Len())]++
+	}
+	for i := 1; i < len(receivers); i++ {
+		receivers[i] += receivers[i-1]
+	}
+	for _, s := range p.skips {
+		receivers[s.frame]-- // wrong by one only if the excluded member has just left
+	}
+	now := time.Now()
+	for _, m := range p.marks {
+		delivered(m.value, max(receivers[m.frame], 0), now)
+	}
+}
