@@ -147,3 +147,29 @@ type Backend struct {
 	Sample   float64        // share of channels by hash, 0..1
 	Settings map[string]any // decoded YAML; Secret values already resolved to Secret
 }
+
+// Takes reports whether the backend gets a channel's traffic: a pattern
+// matches its name, and the name falls into the sample. The sample is by
+// channel, never by event, and the same on every node and in every run, so
+// that host and comparator agree without asking each other.
+func (b Backend) Takes(name protocol.ChannelName) bool {
+	for _, pattern := range b.Channels {
+		if MatchPattern(pattern, string(name)) {
+			return b.Sample >= 1 || share(name) < b.Sample
+		}
+	}
+	return false
+}
+
+// share maps a channel name evenly onto 0..1.
+func share(name protocol.ChannelName) float64 {
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := 0; i < len(name); i++ {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	// FNV leaves the high bits of short names alike; this finaliser
+	// (MurmurHash3's) spreads them.
+	h = (h ^ h>>33) * 0xff51afd7ed558ccd
+	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
+	return float64((h^h>>33)>>11) / (1 << 53)
+}
