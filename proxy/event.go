@@ -36,6 +36,18 @@ func (id EventID) String() string {
 	return hex.EncodeToString(raw[:])
 }
 
+// ParseEventID reads what String wrote. ok is false for anything else.
+func ParseEventID(s string) (id EventID, ok bool) {
+	var raw [16]byte
+	if len(s) != 2*len(raw) {
+		return EventID{}, false
+	}
+	if _, err := hex.Decode(raw[:], []byte(s)); err != nil {
+		return EventID{}, false
+	}
+	return EventID{Node: binary.BigEndian.Uint64(raw[:8]), Seq: binary.BigEndian.Uint64(raw[8:])}, true
+}
+
 // IsZero reports whether the id was never assigned.
 func (id EventID) IsZero() bool { return id == EventID{} }
 
