@@ -34,7 +34,7 @@ type Frame struct {
 // Decode reads one text frame: a JSON object with a string "event". Unknown
 // keys are ignored. It returns ErrBadFrame for anything else.
 func Decode(raw []byte) (Frame, *Error) {
-	if !validJSON(raw) {
+	if !ValidJSON(raw) {
 		return Frame{}, ErrBadFrame
 	}
 	root := gjson.ParseBytes(raw)
@@ -140,7 +140,7 @@ type User struct {
 // optionally user_info (an object) and watchlist (an array of strings;
 // anything else in it is passed over).
 func DecodeUser(userData string) (User, *Error) {
-	if !validJSON([]byte(userData)) {
+	if !ValidJSON([]byte(userData)) {
 		return User{}, ErrBadUser
 	}
 	root := gjson.Parse(userData)
@@ -179,7 +179,7 @@ func DecodeMember(channel ChannelName, channelData string, maxBytes int) (Member
 		return Member{}, ErrPresenceData(channel, sizeText(len(channelData), maxBytes))
 	}
 	root := gjson.Parse(channelData)
-	if !validJSON([]byte(channelData)) || !root.IsObject() {
+	if !ValidJSON([]byte(channelData)) || !root.IsObject() {
 		return Member{}, ErrPresenceData(channel, "it must be a JSON object")
 	}
 	var m Member
@@ -240,8 +240,9 @@ func optional(root gjson.Result, name string) *string {
 	return &s
 }
 
-// validJSON reports whether raw is one JSON text of bounded depth.
-func validJSON(raw []byte) bool { return shallow(raw) && gjson.ValidBytes(raw) }
+// ValidJSON reports whether raw is one JSON text of bounded depth. It does not
+// look at the encoding of its strings.
+func ValidJSON(raw []byte) bool { return shallow(raw) && gjson.ValidBytes(raw) }
 
 func shallow(raw []byte) bool {
 	depth := 0
@@ -265,4 +266,9 @@ func shallow(raw []byte) bool {
 }
 
 // Trim returns raw without surrounding JSON white space.
-func Trim(raw []byte) []byte { return bytes.Trim(raw, " \t\r\n") }
+func Trim(raw []byte) []byte {
+	if n := len(raw); n > 0 && raw[0] > ' ' && raw[n-1] > ' ' {
+		return raw
+	}
+	return bytes.Trim(raw, " \t\r\n")
+}

@@ -6,7 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/url"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -55,15 +55,19 @@ func ParseQuery(raw string) []Param {
 	if raw == "" {
 		return nil
 	}
-	params := make([]Param, 0, strings.Count(raw, "&")+1)
+	return AppendQuery(make([]Param, 0, strings.Count(raw, "&")+1), raw)
+}
+
+// AppendQuery is ParseQuery into a slice that the caller keeps.
+func AppendQuery(dst []Param, raw string) []Param {
 	for piece := range strings.SplitSeq(raw, "&") {
 		if piece == "" {
 			continue
 		}
 		k, v, _ := strings.Cut(piece, "=")
-		params = append(params, Param{unescape(k), unescape(v)})
+		dst = append(dst, Param{unescape(k), unescape(v)})
 	}
-	return params
+	return dst
 }
 
 func unescape(s string) string {
@@ -81,30 +85,34 @@ func unescape(s string) string {
 // the order sent where keys are equal, and not percent-encoded (vendor
 // documentation: HTTP API, authentication).
 func RequestString(method, path string, params []Param) string {
-	sorted := make([]Param, 0, len(params))
-	size := len(method) + len(path) + 2
-	for _, p := range params {
-		p.Key = strings.ToLower(p.Key)
+	sorted := append([]Param(nil), params...)
+	SortParams(sorted)
+	return string(AppendRequestString(nil, method, path, sorted))
+}
+
+// SortParams puts parameters into the order in which they are signed, and
+// their keys into lower case.
+func SortParams(params []Param) {
+	for i := range params {
+		params[i].Key = strings.ToLower(params[i].Key)
+	}
+	slices.SortStableFunc(params, func(a, b Param) int { return strings.Compare(a.Key, b.Key) })
+}
+
+// AppendRequestString appends what RequestString returns. sorted has been
+// through SortParams.
+func AppendRequestString(dst []byte, method, path string, sorted []Param) []byte {
+	dst = append(append(append(append(dst, method...), '\n'), path...), '\n')
+	first := true
+	for _, p := range sorted {
 		if p.Key == "auth_signature" {
 			continue
 		}
-		size += len(p.Key) + len(p.Value) + 2
-		sorted = append(sorted, p)
-	}
-	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].Key < sorted[j].Key })
-	var b strings.Builder
-	b.Grow(size)
-	b.WriteString(method)
-	b.WriteByte('\n')
-	b.WriteString(path)
-	b.WriteByte('\n')
-	for i, p := range sorted {
-		if i > 0 {
-			b.WriteByte('&')
+		if !first {
+			dst = append(dst, '&')
 		}
-		b.WriteString(p.Key)
-		b.WriteByte('=')
-		b.WriteString(p.Value)
+		first = false
+		dst = append(append(append(dst, p.Key...), '='), p.Value...)
 	}
-	return b.String()
+	return dst
 }
