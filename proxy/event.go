@@ -59,6 +59,10 @@ const (
 	ByServer Publisher = iota
 	// ByClient: a client event, sent over a client's own connection.
 	ByClient
+	// ByEngine: news between the nodes of a gateway, such as a presence
+	// member's arrival. Name and UserID say what; it is never shown to
+	// watchers as published.
+	ByEngine
 )
 
 // Event is one accepted publish on one channel. It is never changed once
