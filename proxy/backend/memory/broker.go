@@ -1,0 +1,77 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// ErrStopped is returned by Publish once Run has returned.
+var ErrStopped = errors.New("memory broker: not running")
+
+// Broker delivers every event on the caller's goroutine, before Publish
+// returns. A node of one needs no interest in topics: Subscribe and
+// Unsubscribe do nothing.
+type Broker struct {
+	seed    maphash.Seed
+	lanes   [lanes]lane
+	running chan struct{} // closed by Run once deliver is set
+
+	// Set by Run before running is closed.
+	deliver func(*proxy.Event)
+	stopped <-chan struct{}
+}
+
+// lanes is the number of locks that topics are spread over.
+const lanes = 64
+
+// lane keeps the events of its topics in order. Padding keeps the locks of
+// two lanes out of one cache line.
+type lane struct {
+	mu sync.Mutex
+	_  [56]byte
+}
+
+var _ proxy.Broker = (*Broker)(nil)
+
+// NewBroker returns a broker that delivers once it runs.
+func NewBroker() *Broker {
+	return &Broker{seed: maphash.MakeSeed(), running: make(chan struct{})}
+}
+
+// Publish implements proxy.Broker. Before Run it waits for it.
+func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
+	select {
+	case <-b.running:
+	case <-ctx.Done():
+		return fmt.Errorf("publish on %s: %w", ev.Topic, ctx.Err())
+	}
+	select {
+	case <-b.stopped:
+		return ErrStopped
+	default:
+	}
+	l := &b.lanes[maphash.Comparable(b.seed, ev.Topic)%lanes]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b.deliver(ev)
+	return nil
+}
+
+// Subscribe implements proxy.Broker.
+func (b *Broker) Subscribe(context.Context, proxy.Topic) error { return nil }
+
+// Unsubscribe implements proxy.Broker.
+func (b *Broker) Unsubscribe(context.Context, proxy.Topic) error { return nil }
+
+// Run implements proxy.Broker. It can be called once.
+func (b *Broker) Run(ctx context.Context, deliver func(*proxy.Event)) error {
+	b.deliver, b.stopped = deliver, ctx.Done()
+	close(b.running)
+	<-ctx.Done()
+	return nil
+}
