@@ -77,10 +77,8 @@ func pathPrefix(s string) (problem, fix string) {
 	switch {
 	case s == "/":
 		return "The prefix / is the same as none", `Write "" or remove the line`
-	case strings.HasSuffix(s, "/"):
-		return "The prefix ends with a slash", "Write " + strings.TrimRight(clip(s), "/")
-	case s != "" && !strings.HasPrefix(s, "/"):
-		return "The prefix does not begin with a slash", "Write /" + clip(s)
+	case strings.HasSuffix(s, "/") || s != "" && !strings.HasPrefix(s, "/"):
+		return "The prefix must begin with a slash and end without one", "Write /" + strings.Trim(clip(s), "/")
 	case len(s) > 200 || !pathPrefixShape.MatchString(s):
 		return strconv.Quote(clip(s)) + " is not a plain path", "Use at most 200 letters, digits and . _ ~ - between single slashes"
 	}

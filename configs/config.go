@@ -111,10 +111,11 @@ func Development() *Config {
 func FromEnvironment(env Environment) (*Config, bool) {
 	var values [4]string
 	for i, name := range [...]string{"PUSHER_APP_ID", "PUSHER_APP_KEY", "PUSHER_APP_SECRET", "PUSHER_APP_CLUSTER"} {
-		values[i], _ = env(name)
-		if values[i] == "" {
+		value, set := env(name)
+		if !set || value == "" {
 			return nil, false
 		}
+		values[i] = value
 	}
 	app := proxy.Defaults()
 	app.ID = values[0]

@@ -83,7 +83,7 @@ func (r *reader) syntaxProblem(err error) {
 		at.line, _ = strconv.Atoi(m[1])
 		text = text[len(m[0]):]
 	}
-	fix := "Check the indentation, the colons and the quotes on this line and the one above"
+	fix := "Check the indentation, the colons and the quotes around this line"
 	if strings.Contains(text, "cannot start any token") {
 		fix = "Indent with spaces, never with tabs, and quote values that begin with @, % or `"
 	}

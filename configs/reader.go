@@ -60,7 +60,7 @@ func (r *reader) given(path string) bool {
 // ones are problems.
 func (r *reader) mapping(path string, n *yaml.Node, settings []setting) {
 	if n.Kind != yaml.MappingNode {
-		r.problem(path, "This must be a section with the keys "+keys(settings)+", not "+describe(n), "Write them as key: value below it")
+		r.problem(path, "This must be a section, not "+describe(n), "Write lines of key: value, with keys such as "+settings[0].key)
 		return
 	}
 	seen := map[string]bool{}
@@ -94,7 +94,11 @@ func (r *reader) mapping(path string, n *yaml.Node, settings []setting) {
 // value reads one setting's value.
 func (r *reader) value(path string, n *yaml.Node, s setting) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
-		r.problem(path, "The setting has no value", "Give it "+s.takes+", or remove the line to keep the default")
+		fix := "Give it " + s.takes
+		if !s.required {
+			fix += ", or remove the line to keep the default"
+		}
+		r.problem(path, "The setting has no value", fix)
 		return
 	}
 	s.read(r, path, n)
@@ -150,7 +154,7 @@ func describe(n *yaml.Node) string {
 	case "!!bool":
 		return "true or false"
 	case "!!int", "!!float":
-		return "a number"
+		return clip(n.Value)
 	}
 	return "text"
 }

@@ -87,8 +87,8 @@ func (r *reader) tls(t *TLS) {
 	case acme && (cert || key):
 		r.problem("tls", "Both certificate files and ACME are given", "Keep cert and key, or acme")
 	case acme:
-		if len(t.ACME.Domains) == 0 && r.given("tls.acme.domains") {
-			r.problem("tls.acme.domains", "No host name is left to order a certificate for", "Name at least one, such as ws.example.com")
+		if t.ACME != nil && len(t.ACME.Domains) == 0 && r.given("tls.acme.domains") && !r.troubled("tls.acme.domains") {
+			r.problem("tls.acme.domains", "There is no host name to order a certificate for", "Name at least one, such as ws.example.com")
 		}
 	case !cert && !key:
 		r.problem("tls", "There is no certificate", "Add cert and key, or acme with domains and email")
