@@ -53,8 +53,7 @@ func parse(path string, text []byte, env Environment, plugins []string) (*Config
 	if root := r.document(text); root != nil {
 		r.config(cfg, root)
 	}
-	r.problems.sort()
-	return cfg, r.problems
+	return cfg, r.result()
 }
 
 var errTooLarge = errors.New("too large")

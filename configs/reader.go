@@ -12,6 +12,9 @@ import (
 // is not the kind of file it was taken for.
 const maxProblems = 100
 
+// maxElements bounds a list, and so the work that one file makes.
+const maxElements = 10_000
+
 // place is a position in the file, from 1; zero when there is none.
 type place struct{ line, column int }
 
@@ -25,16 +28,25 @@ type reader struct {
 
 	places   map[string]place // where each setting that was given stands, by path
 	problems Problems
+	more     bool // there were too many
+}
+
+// result returns the problems in file order.
+func (r *reader) result() Problems {
+	r.problems.sort()
+	if r.more {
+		return append(r.problems, Problem{File: r.file, Problem: "There are more problems than these", Fix: "Mend these first"})
+	}
+	return r.problems
 }
 
 // problemAt reports a problem at a place.
 func (r *reader) problemAt(at place, path, problem, fix string) {
-	switch {
-	case len(r.problems) < maxProblems:
-		r.problems = append(r.problems, Problem{File: r.file, Line: at.line, Column: at.column, Path: path, Problem: problem, Fix: fix})
-	case len(r.problems) == maxProblems:
-		r.problems = append(r.problems, Problem{File: r.file, Line: at.line, Problem: "There are more problems than these", Fix: "Mend these first"})
+	if len(r.problems) == maxProblems {
+		r.more = true
+		return
 	}
+	r.problems = append(r.problems, Problem{File: r.file, Line: at.line, Column: at.column, Path: path, Problem: problem, Fix: fix})
 }
 
 // problem reports a problem of a setting, at the setting if it was given and
@@ -108,6 +120,10 @@ func (r *reader) value(path string, n *yaml.Node, s setting) {
 func (r *reader) sequence(path string, n *yaml.Node, each func(path string, n *yaml.Node)) {
 	if n.Kind != yaml.SequenceNode {
 		r.problem(path, "This must be a list, not "+describe(n), "Write [a, b], or one element a line, each after a dash")
+		return
+	}
+	if len(n.Content) > maxElements {
+		r.problem(path, fmt.Sprintf("The list has %d elements", len(n.Content)), fmt.Sprintf("Use at most %d", maxElements))
 		return
 	}
 	for i, element := range n.Content {
