@@ -1,0 +1,97 @@
+package httpapi
+
+import "github.com/offramp/offramp/proxy/protocol"
+
+// postBatch publishes up to ten events, each on one channel: POST
+// /apps/ID/batch_events. All are checked before the first is published.
+func (a *API) postBatch(r *request) *refusal {
+	var room [maxBatch]publication
+	batch, refused := r.readBatch(room[:0])
+	if refused != nil {
+		return refused
+	}
+	if refused := r.tenant.admit(len(batch), r.now); refused != nil {
+		return refused
+	}
+	for i := range batch {
+		if err := a.settings.Engine.Publish(r.background(), r.tenant.app, batch[i].Publication); err != nil {
+			return a.failed(r, err)
+		}
+	}
+	return a.answerBatch(r, batch)
+}
+
+func (r *request) readBatch(dst []publication) ([]publication, *refusal) {
+	list, refused := r.batchList()
+	if refused != nil {
+		return nil, refused
+	}
+	for element := range protocol.Elements(list) {
+		if element[0] != '{' {
+			return nil, errType("batch", "an array of objects")
+		}
+		r.fields = fields{}
+		r.fields.readFields(element)
+		r.fields.channels = nil // an event of a batch has one channel
+		p, refused := r.fields.build(r.tenant.app)
+		if refused != nil {
+			return nil, refused
+		}
+		dst = append(dst, p)
+	}
+	return dst, nil
+}
+
+// batchList returns the raw array of 1 to 10 events.
+func (r *request) batchList() ([]byte, *refusal) {
+	body, refused := r.jsonBody()
+	if refused != nil {
+		return nil, refused
+	}
+	var list []byte
+	for key, value := range protocol.Fields(body) {
+		if string(key) == "batch" {
+			list = value
+		}
+	}
+	if list == nil || string(list) == "null" {
+		return nil, errMissing("batch")
+	}
+	if list[0] != '[' {
+		return nil, errType("batch", "an array of objects")
+	}
+	count := 0
+	for range protocol.Elements(list) {
+		count++
+	}
+	switch {
+	case count == 0:
+		return nil, errEmptyBatch
+	case count > maxBatch:
+		return nil, errBatch(count)
+	default:
+		return list, nil
+	}
+}
+
+// answerBatch answers {}, or one object per event when any asked for info.
+func (a *API) answerBatch(r *request, batch []publication) *refusal {
+	var asked info
+	for i := range batch {
+		asked |= batch[i].info
+	}
+	r.answer = append(r.answer, '{')
+	if asked != 0 {
+		r.answer = append(r.answer, `"batch":[`...)
+		for i := range batch {
+			var refused *refusal
+			r.answer, refused = a.channelInfo(r, separate(r.answer), batch[i].Channels[0], batch[i].info)
+			if refused != nil {
+				return refused
+			}
+		}
+		r.answer = append(r.answer, ']')
+	}
+	r.answer = append(r.answer, '}')
+	return nil
+}

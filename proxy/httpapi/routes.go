@@ -1,0 +1,100 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// resource is what a kind of path stands for.
+type resource struct {
+	name   string // in metrics and records
+	method string
+	events int // how many events its body may carry
+	serve  func(*API, *request) *refusal
+}
+
+var (
+	eventsResource    = resource{"events", http.MethodPost, 1, (*API).postEvents}
+	batchResource     = resource{"batch_events", http.MethodPost, maxBatch, (*API).postBatch}
+	channelsResource  = resource{"channels", http.MethodGet, 0, (*API).getChannels}
+	channelResource   = resource{"channel", http.MethodGet, 0, (*API).getChannel}
+	usersResource     = resource{"users", http.MethodGet, 0, (*API).getUsers}
+	terminateResource = resource{"terminate_connections", http.MethodPost, 0, (*API).terminate}
+	legacyResource    = resource{"legacy_events", http.MethodPost, 1, (*API).postLegacy}
+	statsResource     = resource{"stats", http.MethodGet, 0, (*API).getStats}
+)
+
+// route finds the resource of a path and what the path names.
+func (r *request) route(path string) bool {
+	r.path = path
+	var segments [5]string
+	n := split(path, &segments)
+	if n >= 3 && segments[0] == "apps" {
+		r.appID = segments[1]
+		r.resource = appResource(segments[2:n])
+		if n > 3 {
+			r.name = unescapePath(segments[3])
+		}
+		return r.appID != "" && r.resource != nil
+	}
+	// The Python SDK leaves the app out; its key says which one is meant.
+	if n == 3 && segments[0] == "users" && segments[2] == "terminate_connections" {
+		r.resource, r.name = &terminateResource, unescapePath(segments[1])
+		return true
+	}
+	return false
+}
+
+// appResource finds the resource of what follows /apps/ID/.
+func appResource(path []string) *resource {
+	last := path[len(path)-1]
+	switch {
+	case len(path) == 1 && last == "events":
+		return &eventsResource
+	case len(path) == 1 && last == "batch_events":
+		return &batchResource
+	case len(path) == 1 && last == "channels":
+		return &channelsResource
+	case len(path) == 2 && path[0] == "channels":
+		return &channelResource
+	case len(path) == 3 && path[0] == "channels" && last == "users":
+		return &usersResource
+	case len(path) == 3 && path[0] == "channels" && last == "events":
+		return &legacyResource
+	case len(path) == 3 && path[0] == "channels" && last == "stats":
+		return &statsResource
+	case len(path) == 3 && path[0] == "users" && last == "terminate_connections":
+		return &terminateResource
+	default:
+		return nil
+	}
+}
+
+// split cuts a path at its slashes and returns the number of segments, 0 when
+// there are more than fit.
+func split(path string, segments *[5]string) int {
+	rest, rooted := strings.CutPrefix(path, "/")
+	if !rooted {
+		return 0
+	}
+	for i := range segments {
+		segment, more, found := strings.Cut(rest, "/")
+		segments[i] = segment
+		if !found {
+			return i + 1
+		}
+		rest = more
+	}
+	return 0
+}
+
+func unescapePath(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
+	if out, err := url.PathUnescape(s); err == nil {
+		return out
+	}
+	return s
+}
