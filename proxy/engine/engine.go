@@ -2,13 +2,16 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/fanout"
-	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // Settings are what an Engine is made of.
@@ -34,34 +37,114 @@ type Tap interface {
 type Outlet interface {
 	fanout.Outlet
 	// Close ends the connection with a code and a reason, after what has been
-	// sent. The transport says both in-band first where the client's protocol
-	// is older than 6. Further calls do nothing. When the connection has ended
-	// the transport calls Conn.Close, as it does for every other end.
+	// sent. Where the client's protocol is older than 6 the transport first
+	// sends both as a pusher:error. Further calls do nothing. When the
+	// connection has ended the transport calls Conn.Close, as it does for
+	// every other end.
 	Close(code int, reason string)
 }
 
 // Engine serves the channels of one node.
 type Engine struct {
-	settings Settings
+	// Set at construction.
+	node     uint64
+	apps     func(id string) (*proxy.App, bool)
+	broker   proxy.Broker
+	presence proxy.Presence
+	tap      Tap
+	log      zerolog.Logger
+	started  time.Time
+	flusher  *fanout.Flusher
+
+	unauthorised *schedule[*Conn]    // due when authorised connections' patience ends
+	counts       *schedule[*channel] // subscription counts that wait to be told
+	expiries     *schedule[*channel] // kept events
+
+	conns         registry
+	events        atomic.Uint64 // sequence of event ids
+	backendErrors atomic.Uint64
+	draining      atomic.Bool
+
+	tenants atomic.Pointer[map[string]*tenant] // replaced whole
+	growing sync.Mutex                         // serialises that
 }
 
 // New returns an engine. It starts nothing.
-func New(s Settings) *Engine { return &Engine{settings: s} }
-
-// Run serves until ctx ends and returns when all its goroutines have.
-func (e *Engine) Run(ctx context.Context) error { return nil }
-
-// Connect registers a connection and sends the established frame to out as
-// its first. It refuses with 4200 while draining, else 4003 for a disabled
-// app, 4004 at the app's connection limit.
-func (e *Engine) Connect(app *proxy.App, client proxy.Client, out Outlet) (*Conn, *protocol.Error) {
-	return nil, nil
+func New(s Settings) *Engine {
+	e := &Engine{
+		node:         s.Node,
+		apps:         s.Apps,
+		broker:       s.Broker,
+		presence:     s.Presence,
+		tap:          s.Tap,
+		log:          s.Log,
+		started:      time.Now(),
+		unauthorised: newSchedule[*Conn](),
+		counts:       newSchedule[*channel](),
+		expiries:     newSchedule[*channel](),
+	}
+	e.conns.prefix = socketPrefix(s.Node)
+	var delivered func(any, int, time.Time)
+	if e.wants(proxy.KindDelivered) {
+		delivered = e.delivered
+	}
+	e.flusher = fanout.NewFlusher(delivered)
+	e.tenants.Store(&map[string]*tenant{})
+	return e
 }
 
-// Drain refuses new connections with 4200 from now on and closes the present
-// ones with the same code, oldest first, spread evenly over that time. It
-// returns when all have been told, or with ctx's error.
-func (e *Engine) Drain(ctx context.Context, over time.Duration) error { return nil }
+// Run serves until ctx ends and returns when all its goroutines have. It
+// returns early, with the reason, when the broker fails.
+func (e *Engine) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { _ = e.flusher.Run(ctx) })
+	wg.Go(func() { e.unauthorised.run(ctx, e.authorisationDue) })
+	wg.Go(func() { e.counts.run(ctx, e.countDue) })
+	wg.Go(func() { e.expiries.run(ctx, e.expiryDue) })
+	err := e.broker.Run(ctx, e.deliver)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("engine: run broker: %w", err)
+	}
+	return nil
+}
 
-// Draining reports whether Drain has begun.
-func (e *Engine) Draining() bool { return false }
+// tenant returns an app's share of the node, made if need be.
+func (e *Engine) tenant(app string) *tenant {
+	if t := (*e.tenants.Load())[app]; t != nil {
+		return t
+	}
+	e.growing.Lock()
+	defer e.growing.Unlock()
+	old := *e.tenants.Load()
+	if t := old[app]; t != nil {
+		return t
+	}
+	tenants := maps.Clone(old)
+	t := newTenant(app)
+	tenants[app] = t
+	e.tenants.Store(&tenants)
+	return t
+}
+
+func (e *Engine) wants(k proxy.Kind) bool { return e.tap != nil && e.tap.Wants(k) }
+
+// offer shows a record to the watchers. A record that they drop is counted by
+// them.
+func (e *Engine) offer(r proxy.Record) {
+	if !e.wants(r.Kind) {
+		return
+	}
+	r.At, r.Leg = time.Now(), proxy.LegEngine
+	e.tap.Offer(r)
+}
+
+// failed counts and logs a call of the broker or presence that did not work
+// and that no client can be told of.
+func (e *Engine) failed(err error, t proxy.Topic, what string) {
+	e.backendErrors.Add(1)
+	e.log.Error().Err(err).Str("app", t.App).Str("channel", string(t.Channel)).Msg("could not " + what)
+}

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
@@ -17,9 +19,63 @@ type Publication struct {
 }
 
 // Publish accepts an event on each of its channels, in their order. Cache
-// channels keep it for newcomers. A nil error means that it was accepted.
-func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) error { return nil }
+// channels keep it for newcomers. A nil error means that it was accepted on
+// all of them; with an error it may have been on some.
+func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) error {
+	if p.Origin == "" {
+		p.Origin = proxy.LegEngine
+	}
+	t := e.tenant(app.ID)
+	now := time.Now()
+	for _, name := range p.Channels {
+		ev := &proxy.Event{
+			ID:        e.nextID(),
+			Topic:     proxy.Topic{App: t.id, Channel: name},
+			Name:      p.Name,
+			Data:      p.Data,
+			Except:    p.Except,
+			Publisher: proxy.ByServer,
+			Origin:    p.Origin,
+			At:        now,
+		}
+		if err := e.broker.Publish(ctx, ev); err != nil {
+			e.backendErrors.Add(1)
+			return fmt.Errorf("engine: publish on %s: %w", ev.Topic, err)
+		}
+		t.serverEvents.Add(1)
+	}
+	return nil
+}
 
 // TerminateUser closes every connection that is signed in as that user, on
 // all nodes, with code 4009.
-func (e *Engine) TerminateUser(ctx context.Context, app *proxy.App, userID string) error { return nil }
+func (e *Engine) TerminateUser(ctx context.Context, app *proxy.App, userID string) error {
+	ev := &proxy.Event{Topic: proxy.Topic{App: app.ID, Channel: accountName(userID)}, Name: newsTerminate, UserID: userID}
+	if err := e.publishNews(ctx, ev); err != nil {
+		return fmt.Errorf("engine: terminate connections of user %q: %w", userID, err)
+	}
+	return nil
+}
+
+// Names of the events that engines send each other.
+const (
+	newsMemberAdded   = "pusher_internal:member_added"   // Data: user_info
+	newsMemberRemoved = "pusher_internal:member_removed" //
+	newsOnline        = "online"                         // on an account
+	newsOffline       = "offline"
+	newsTerminate     = "terminate"
+)
+
+// tell publishes news to every node; a failure concerns no client command.
+func (e *Engine) tell(ev *proxy.Event) {
+	if err := e.publishNews(context.Background(), ev); err != nil {
+		e.failed(err, ev.Topic, "tell the news "+ev.Name)
+	}
+}
+
+func (e *Engine) publishNews(ctx context.Context, ev *proxy.Event) error {
+	ev.ID, ev.Publisher, ev.Origin, ev.At = e.nextID(), proxy.ByEngine, proxy.LegEngine, time.Now()
+	return e.broker.Publish(ctx, ev)
+}
+
+func (e *Engine) nextID() proxy.EventID { return proxy.EventID{Node: e.node, Seq: e.events.Add(1)} }

@@ -249,11 +249,7 @@ func shallow(raw []byte) bool {
 	for i := 0; i < len(raw); i++ {
 		switch raw[i] {
 		case '"':
-			for i++; i < len(raw) && raw[i] != '"'; i++ {
-				if raw[i] == '\\' {
-					i++
-				}
-			}
+			i = skipString(raw, i) - 1
 		case '{', '[':
 			if depth++; depth > maxNesting {
 				return false

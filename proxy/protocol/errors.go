@@ -63,6 +63,7 @@ var (
 	ErrSlow         = &Error{CodeOverCapacity, "Connection too slow: too much unsent data"}
 	ErrReconnect    = &Error{CodeReconnect, "Please reconnect immediately"}
 	ErrPongTimeout  = &Error{CodePongTimeout, "Pong reply not received"}
+	ErrUnavailable  = &Error{CodeOverCapacity, "Temporarily unavailable, please try again"} // a backend failed
 )
 
 // ErrNoApp is the refusal of an unknown key.
@@ -96,7 +97,7 @@ func ErrExisting(c ChannelName) *Error { return failf("Existing subscription to 
 
 // ErrNotSubscribed: unsubscribe without a subscription (captured).
 func ErrNotSubscribed(c ChannelName) *Error {
-	return failf("No current subscription to channel %s, or subscription in progress", c)
+	return failf("No current subscription to channel %s, or subscription in progress", clip(string(c)))
 }
 
 // ErrAuthRequired: a signature is needed and absent (captured).
@@ -111,6 +112,9 @@ func ErrAuthFormat(c ChannelName) *Error {
 func ErrAuthKey(key string) *Error {
 	return failf("Invalid key in subscription auth data: '%s'", clip(key))
 }
+
+// ErrSigninKey: the auth of a sign-in names a key that is not this app's.
+func ErrSigninKey(key string) *Error { return failf("Invalid key in signin auth data: '%s'", clip(key)) }
 
 // ErrAuthSignature: the digest does not fit; the text shows what should have
 // been signed (captured).

@@ -87,15 +87,26 @@ func skipValue(raw []byte, i int) int {
 
 // skipString returns the index behind the string whose quote is at i.
 func skipString(raw []byte, i int) int {
-	for i++; i < len(raw); i++ {
-		switch raw[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
+	for i++; ; {
+		n := bytes.IndexByte(raw[i:], '"')
+		if n < 0 {
+			return len(raw)
+		}
+		i += n + 1
+		if !odd(raw[:i-1]) {
+			return i
 		}
 	}
-	return len(raw)
+}
+
+// odd reports whether raw ends in an odd number of backslashes, which escape
+// what follows.
+func odd(raw []byte) bool {
+	n := len(raw)
+	for n > 0 && raw[n-1] == '\\' {
+		n--
+	}
+	return (len(raw)-n)%2 == 1
 }
 
 // AppendText appends the text of a JSON string: the inverse of AppendString.

@@ -55,7 +55,7 @@ func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 		return ErrStopped
 	default:
 	}
-	l := &b.lanes[maphash.Comparable(b.seed, ev.Topic)%lanes]
+	l := &b.lanes[maphash.String(b.seed, string(ev.Topic.Channel))%lanes]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b.deliver(ev)

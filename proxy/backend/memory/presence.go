@@ -36,7 +36,7 @@ var _ proxy.Presence = (*Presence)(nil)
 func NewPresence() *Presence { return &Presence{seed: maphash.MakeSeed()} }
 
 func (p *Presence) shard(t proxy.Topic) *shard {
-	return &p.shards[maphash.Comparable(p.seed, t)%shards]
+	return &p.shards[maphash.String(p.seed, string(t.Channel))%shards]
 }
 
 // Join implements proxy.Presence.

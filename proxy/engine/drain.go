@@ -1,0 +1,39 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// Drain refuses new connections with 4200 from now on and closes the present
+// ones with the same code, oldest first, spread evenly over that time: a
+// client comes back at once after 4200, and a node that closed all at one
+// time would send them to its neighbours as a storm. It returns when all have
+// been told, or with ctx's error.
+func (e *Engine) Drain(ctx context.Context, over time.Duration) error {
+	e.draining.Store(true)
+	conns := e.conns.all(nil)
+	e.log.Info().Int("connections", len(conns)).Dur("over", over).Msg("draining")
+	start := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for i, c := range conns {
+		due := time.Duration(float64(over) * float64(i) / float64(len(conns)))
+		if wait := due - time.Since(start); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return fmt.Errorf("engine: drain: %d of %d connections not told yet: %w", len(conns)-i, len(conns), ctx.Err())
+			}
+		}
+		c.end(protocol.ErrReconnect)
+	}
+	return nil
+}
+
+// Draining reports whether Drain has begun.
+func (e *Engine) Draining() bool { return e.draining.Load() }

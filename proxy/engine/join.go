@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/fanout"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// join subscribes c to a channel, as m if it is a presence channel, and
+// confirms it. Whatever is published from then on reaches the client after
+// the confirmation.
+func (e *Engine) join(app *proxy.App, c *Conn, name protocol.ChannelName, m *protocol.Member) *protocol.Error {
+	ch := c.tenant.acquire(name)
+	err := e.joinHeld(app, c, ch, m)
+	if err != nil {
+		ch.release()
+	}
+	return err
+}
+
+func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Member) *protocol.Error {
+	ch.turn.Lock()
+	defer ch.turn.Unlock()
+	if err := e.listen(ch); err != nil {
+		return err
+	}
+	sub := &subscription{member: fanout.Member{Outlet: c.out}, channel: ch}
+	var success []byte
+	arrived := false
+	if m == nil {
+		success = protocol.AppendSubscriptionSucceeded(nil, ch.name)
+	} else {
+		members, first, err := e.enter(app, c, ch, m)
+		if err != nil {
+			e.unlisten(ch)
+			return err
+		}
+		sub.userID, arrived = m.UserID, first
+		success = protocol.AppendPresenceSucceeded(nil, ch.name, members)
+	}
+	count, miss := e.enroll(c, sub, success)
+	c.mu.Lock()
+	c.joined.add(sub)
+	c.mu.Unlock()
+	c.tenant.subscriptions.Add(1)
+	e.recordJoin(c, sub, count, arrived, miss)
+	e.countChanged(app, ch, count)
+	return nil
+}
+
+// listen asks the broker for the channel's events. The caller has its turn.
+func (e *Engine) listen(ch *channel) *protocol.Error {
+	if ch.live {
+		return nil
+	}
+	if err := e.broker.Subscribe(context.Background(), ch.topic()); err != nil {
+		e.failed(err, ch.topic(), "subscribe at the broker")
+		return protocol.ErrUnavailable
+	}
+	ch.live = true
+	return nil
+}
+
+// unlisten ends what listen began once nobody is on the channel.
+func (e *Engine) unlisten(ch *channel) {
+	if !ch.live || ch.group.Len() > 0 || ch.attended() {
+		return
+	}
+	ch.live = false
+	if err := e.broker.Unsubscribe(context.Background(), ch.topic()); err != nil {
+		e.failed(err, ch.topic(), "unsubscribe at the broker")
+	}
+}
+
+// enter adds c to the members of a presence channel and tells the others, who
+// do not include c as it is not in the group yet.
+func (e *Engine) enter(app *proxy.App, c *Conn, ch *channel, m *protocol.Member) ([]protocol.Member, bool, *protocol.Error) {
+	limit := app.Limits.PresenceMembers
+	members, first, err := e.presence.Join(context.Background(), ch.topic(), *m, c.id, limit)
+	switch {
+	case errors.Is(err, proxy.ErrChannelFull):
+		return nil, false, protocol.ErrPresenceFull(ch.name, limit)
+	case err != nil:
+		e.failed(err, ch.topic(), "join a presence channel")
+		return nil, false, protocol.ErrUnavailable
+	}
+	if first {
+		e.tell(&proxy.Event{Topic: ch.topic(), Name: newsMemberAdded, UserID: m.UserID, Data: m.Info, Except: c.id})
+	}
+	return members, first, nil
+}
+
+// enroll adds the subscription to the channel's group, and sends before
+// anything else the confirmation and, on a cache channel, what is kept.
+func (e *Engine) enroll(c *Conn, sub *subscription, success []byte) (count int, miss bool) {
+	ch := sub.channel
+	if !ch.name.Cached() {
+		return ch.group.Join(&sub.member, func() { c.send(success) }), false
+	}
+	ch.rare.mu.Lock()
+	defer ch.rare.mu.Unlock()
+	kept := ch.rare.fresh(time.Now())
+	count = ch.group.Join(&sub.member, func() {
+		c.send(success)
+		if kept == nil {
+			c.send(protocol.AppendCacheMiss(nil, ch.name))
+		} else {
+			c.send(protocol.AppendEvent(nil, ch.name, kept.Name, kept.Data, ""))
+		}
+	})
+	return count, kept == nil
+}
+
+// leave ends a subscription.
+func (e *Engine) leave(c *Conn, sub *subscription) {
+	c.mu.Lock()
+	c.joined.remove(sub)
+	c.mu.Unlock()
+	c.tenant.subscriptions.Add(-1)
+	defer sub.channel.release()
+	e.leaveHeld(c, sub)
+}
+
+func (e *Engine) leaveHeld(c *Conn, sub *subscription) {
+	ch := sub.channel
+	ch.turn.Lock()
+	defer ch.turn.Unlock()
+	count := ch.group.Leave(&sub.member)
+	gone := false
+	if ch.name.Kind() == protocol.Presence {
+		last, err := e.presence.Leave(context.Background(), ch.topic(), sub.userID, c.id)
+		if err != nil {
+			e.failed(err, ch.topic(), "leave a presence channel")
+		}
+		if gone = last; gone {
+			e.tell(&proxy.Event{Topic: ch.topic(), Name: newsMemberRemoved, UserID: sub.userID})
+		}
+	}
+	e.unlisten(ch)
+	e.recordLeave(c, sub, count, gone)
+	if app, ok := e.apps(ch.tenant.id); ok {
+		e.countChanged(app, ch, count)
+	}
+}
+
+// recordJoin offers what a join means to watchers. The caller has the
+// channel's turn, which keeps the channel's records in order.
+func (e *Engine) recordJoin(c *Conn, sub *subscription, count int, arrived, miss bool) {
+	ch := sub.channel
+	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count}
+	if count == 1 && !ch.hidden() {
+		ch.tenant.channels.Add(1)
+		e.offer(proxy.Record{Kind: proxy.KindOccupied, Topic: r.Topic})
+	}
+	r.Kind = proxy.KindSubscribed
+	e.offer(r)
+	if arrived {
+		e.offer(proxy.Record{Kind: proxy.KindMemberAdded, Topic: r.Topic, UserID: sub.userID})
+	}
+	if miss {
+		e.offer(proxy.Record{Kind: proxy.KindCacheMiss, Topic: r.Topic, Socket: c.id})
+	}
+}
+
+func (e *Engine) recordLeave(c *Conn, sub *subscription, count int, gone bool) {
+	ch := sub.channel
+	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count}
+	r.Kind = proxy.KindUnsubscribed
+	e.offer(r)
+	if gone {
+		e.offer(proxy.Record{Kind: proxy.KindMemberRemoved, Topic: r.Topic, UserID: sub.userID})
+	}
+	if count == 0 && !ch.hidden() {
+		ch.tenant.channels.Add(-1)
+		e.offer(proxy.Record{Kind: proxy.KindVacated, Topic: r.Topic})
+	}
+}
