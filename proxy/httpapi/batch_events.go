@@ -22,11 +22,12 @@ func (a *API) postBatch(r *request) *refusal {
 }
 
 func (r *request) readBatch(dst []publication) ([]publication, *refusal) {
-	list, refused := r.batchList()
+	var room [maxBatch][]byte
+	elements, refused := r.batchElements(&room)
 	if refused != nil {
 		return nil, refused
 	}
-	for element := range protocol.Elements(list) {
+	for _, element := range elements {
 		if element[0] != '{' {
 			return nil, errType("batch", "an array of objects")
 		}
@@ -42,8 +43,8 @@ func (r *request) readBatch(dst []publication) ([]publication, *refusal) {
 	return dst, nil
 }
 
-// batchList returns the raw array of 1 to 10 events.
-func (r *request) batchList() ([]byte, *refusal) {
+// batchElements returns the 1 to 10 raw events of the body.
+func (r *request) batchElements(room *[maxBatch][]byte) ([][]byte, *refusal) {
 	body, refused := r.jsonBody()
 	if refused != nil {
 		return nil, refused
@@ -61,7 +62,10 @@ func (r *request) batchList() ([]byte, *refusal) {
 		return nil, errType("batch", "an array of objects")
 	}
 	count := 0
-	for range protocol.Elements(list) {
+	for element := range protocol.Elements(list) {
+		if count < maxBatch {
+			room[count] = element
+		}
 		count++
 	}
 	switch {
@@ -70,7 +74,7 @@ func (r *request) batchList() ([]byte, *refusal) {
 	case count > maxBatch:
 		return nil, errBatch(count)
 	default:
-		return list, nil
+		return room[:count], nil
 	}
 }
 
