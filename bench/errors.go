@@ -1,0 +1,11 @@
+package bench
+
+import "errors"
+
+var (
+	errClosed = errors.New("bench: connection closed by the server")
+
+	// ErrRefused is wrapped by the error of a run in which the server refused
+	// the generator's connections, subscriptions or publishes.
+	ErrRefused = errors.New("bench: refused by the server")
+)
