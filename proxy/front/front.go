@@ -1,0 +1,122 @@
+package front
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+)
+
+// Limits of the HTTP side. A peer has readTimeout from its connection's first
+// moment, or from a further request's first byte, for a whole request.
+const (
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
+	idleTimeout    = 90 * time.Second
+	maxHeaderBytes = 16 << 10
+	// DefaultMaxBodyBytes holds the largest batch of the HTTP API: ten events
+	// of 10 KiB, each byte of which may be escaped as six.
+	DefaultMaxBodyBytes = 1 << 20
+)
+
+// Upgrades answers requests to become a WebSocket connection.
+type Upgrades interface {
+	// Serve answers one for the app with that key.
+	Serve(ctx *fasthttp.RequestCtx, key string)
+	// ServeUnknown answers one for a path that is no app's.
+	ServeUnknown(ctx *fasthttp.RequestCtx)
+}
+
+// Streams answers the requests of the HTTP fallback transports.
+type Streams interface {
+	// Serve answers a request for prefix/pusher/app/{key}/rest.
+	Serve(ctx *fasthttp.RequestCtx, key, rest string)
+}
+
+// Settings are what a Front is made of.
+type Settings struct {
+	Prefix       string // in front of every path, such as "/ws"; empty: none
+	WebSocket    Upgrades
+	Stream       Streams                 // nil: no HTTP fallback
+	API          fasthttp.RequestHandler // everything below prefix/apps/
+	TLS          *tls.Config             // nil: plain TCP
+	MaxBodyBytes int                     // of a request; 0: DefaultMaxBodyBytes
+	Log          zerolog.Logger
+}
+
+// Front serves the public port.
+type Front struct {
+	settings Settings
+	server   *fasthttp.Server
+	serving  atomic.Bool
+}
+
+// New returns a front. It starts nothing.
+func New(s Settings) *Front {
+	if s.MaxBodyBytes == 0 {
+		s.MaxBodyBytes = DefaultMaxBodyBytes
+	}
+	f := &Front{settings: s}
+	f.server = &fasthttp.Server{
+		Handler:                      f.route,
+		ErrorHandler:                 onError,
+		Logger:                       logger{s.Log},
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		ReadBufferSize:               maxHeaderBytes,
+		MaxRequestBodySize:           s.MaxBodyBytes,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true,
+		LazyRequestTime:              true,
+		CloseOnShutdown:              true,
+	}
+	return f
+}
+
+// Serving reports whether the front accepts connections.
+func (f *Front) Serving() bool { return f.serving.Load() }
+
+// Run serves the listeners until ctx ends. Then it accepts no more, waits for
+// the requests under way, and returns. WebSocket connections are not its
+// business: drain them before, with their sessions. It closes the listeners.
+func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
+	failed := make(chan error, len(listeners))
+	var serving sync.WaitGroup
+	for _, l := range listeners {
+		serving.Go(func() {
+			if err := f.server.Serve(listener{l, f.settings.TLS}); err != nil {
+				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			}
+		})
+	}
+	f.serving.Store(true)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	f.serving.Store(false)
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	if e := f.server.ShutdownWithContext(stopping); e != nil {
+		err = errors.Join(err, fmt.Errorf("end the requests under way: %w", e))
+	}
+	serving.Wait()
+	return err
+}
+
+// logger passes on what the HTTP server has to say.
+type logger struct{ log zerolog.Logger }
+
+// Printf implements fasthttp.Logger.
+func (l logger) Printf(format string, args ...any) { l.log.Debug().Msgf("http: "+format, args...) }

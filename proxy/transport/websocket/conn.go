@@ -1,0 +1,186 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/fanout"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/proxy/session"
+)
+
+// conn is one WebSocket connection: the session's Link, and its reader.
+type conn struct {
+	// Set before the reader starts.
+	server  *Server
+	raw     net.Conn
+	out     *fanout.Outbox
+	ws      *websocket.Conn
+	reader  *bufio.Reader // gorilla's
+	session *session.Session
+
+	// Owned by the reader.
+	early  []byte // came right behind the handshake's request
+	code   int    // how the peer says that it ends the connection; 0: it has not
+	reason string
+}
+
+var _ session.Link = (*conn)(nil)
+
+func newConn(s *Server, raw net.Conn) *conn {
+	return &conn{server: s, raw: raw, out: fanout.NewOutbox(raw, &s.traffic)}
+}
+
+// attach takes what gorilla made of c.
+func (c *conn) attach(ws *websocket.Conn) {
+	c.ws = ws
+	ws.SetReadLimit(int64(c.server.settings.MaxMessageBytes))
+	ws.SetPingHandler(c.onPing)
+	ws.SetPongHandler(onPong)
+	ws.SetCloseHandler(c.onClose)
+}
+
+// open makes a session of the connection and starts its reader.
+func (c *conn) open(app *proxy.App, client proxy.Client) {
+	ses, err := c.server.settings.Sessions.Open(app, client, c)
+	c.session = ses
+	c.out.Uncork()
+	if err != nil {
+		go c.finish()
+		return
+	}
+	go c.serve()
+}
+
+// refuse tells the client why it is not served.
+func (c *conn) refuse(client proxy.Client, err *protocol.Error) {
+	session.Refuse(c, client, err)
+	c.out.Uncork()
+	go c.finish()
+}
+
+// Send implements fanout.Outlet.
+func (c *conn) Send(b *fanout.Batch, from int) bool { return c.out.Send(b, from) }
+
+// Close implements session.Link.
+func (c *conn) Close(code int, reason string) { c.out.Close(code, reason) }
+
+// Ping implements session.Link.
+func (c *conn) Ping() { c.out.Ping() }
+
+// Abort implements session.Link.
+func (c *conn) Abort() { c.out.Shut() }
+
+// serve is the reader: it reads until the connection has ended.
+func (c *conn) serve() {
+	c.read()
+	c.finish()
+	code, reason := c.code, c.reason
+	if sent, ok := c.out.Sent(); ok && code == 0 {
+		code, reason = sent, ""
+	}
+	c.session.End(code, reason)
+}
+
+// read passes each text message to the session until the peer closes, breaks
+// the protocol, or is gone. Once a close frame was sent, messages are only
+// read past, up to the peer's answer.
+func (c *conn) read() {
+	for {
+		kind, r, err := c.ws.NextReader()
+		if err != nil {
+			return
+		}
+		if kind != websocket.TextMessage {
+			if _, err := io.Copy(io.Discard, r); err != nil {
+				return
+			}
+			continue // binary messages mean nothing in this protocol
+		}
+		if !c.message(r) {
+			return
+		}
+	}
+}
+
+// message handles one text message and reports whether to read on.
+func (c *conn) message(r io.Reader) bool {
+	buf := c.server.scratch.buffer()
+	defer c.server.scratch.release(buf)
+	if _, err := buf.ReadFrom(r); err != nil {
+		return false
+	}
+	if _, closing := c.out.Sent(); closing {
+		return true
+	}
+	if !utf8.Valid(buf.Bytes()) {
+		c.out.Close(protocol.CloseBadData, "text is not UTF-8")
+		return false
+	}
+	c.session.Handle(buf.Bytes())
+	return true
+}
+
+// finish closes the connection. A peer that was sent a close frame and has not
+// answered yet is read past first: closing with unread input would make the
+// kernel throw away the frame on its way.
+func (c *conn) finish() {
+	if _, closing := c.out.Sent(); closing && c.code == 0 {
+		c.await()
+	}
+	c.out.Shut()
+}
+
+// maxLinger bounds what is read past while waiting for the peer to close.
+const maxLinger = 1 << 20
+
+// await reads until the peer answers the close frame or closes, or until the
+// deadline that the Outbox set. After a violation of the protocol frames can
+// no longer be told apart, and any input is read past.
+func (c *conn) await() {
+	for {
+		_, _, err := c.ws.NextReader()
+		var closed *websocket.CloseError
+		switch {
+		case err == nil:
+		case errors.As(err, &closed) || errors.Is(err, io.EOF):
+			return
+		default:
+			_, _ = io.CopyN(io.Discard, c.raw, maxLinger)
+			return
+		}
+	}
+}
+
+func (c *conn) onPing(payload string) error {
+	c.out.Pong(payload)
+	return nil
+}
+
+func onPong(string) error { return nil } // having read it is enough
+
+func (c *conn) onClose(code int, reason string) error {
+	c.code, c.reason = code, reason
+	if code == websocket.CloseNoStatusReceived {
+		code = 0
+	}
+	c.out.Close(code, "")
+	return nil
+}
+
+func (s scratch) buffer() *bytes.Buffer { return s.buffers.Get().(*bytes.Buffer) }
+
+func (s scratch) release(b *bytes.Buffer) {
+	const keep = 16 << 10
+	if b.Cap() <= keep {
+		b.Reset()
+		s.buffers.Put(b)
+	}
+}

@@ -1,0 +1,7 @@
+// Package websocket carries sessions over WebSocket connections (RFC 6455).
+//
+// gorilla/websocket judges the handshake and reads frames. Everything that is
+// written, gorilla's own answers included, goes through the connection's
+// fanout.Outbox. Nothing of the HTTP server outlives the handshake: an idle
+// connection is one goroutine, a small read buffer and the structs.
+package websocket
