@@ -1,0 +1,441 @@
+package host
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+)
+
+const (
+	batchItems = 64
+	batchBytes = 256 << 10
+	// lanes is the number of order lanes that channels are spread over.
+	lanes = 256
+	// slack is how long an event may be on its way to a watcher: a hole in
+	// what could be seen began that much earlier for what was published.
+	slack = time.Second
+	// holdPatience is how long an event waits for its channel's subscription.
+	holdPatience = 5 * time.Second
+)
+
+// item is an event that the backend has not answered for.
+type item struct {
+	event *proxy.Event
+	seq   uint64
+}
+
+func (i item) size() int { return len(i.event.Data) + len(i.event.Name) + 256 }
+
+// channel is what the book knows of one channel.
+type channel struct {
+	asked    bool      // the plugin was asked to observe it
+	attached bool      // it is observed
+	blind    bool      // it could not be observed in time: its events pass unobserved
+	occupied bool      // it has subscribers here
+	active   time.Time // last event or subscription
+	dark     time.Time // since when it is not observed though it should be; zero: it is, or nothing was missed yet
+	held     []item    // in order, waiting for the subscription
+	retry    time.Time // when to ask again after a refusal
+}
+
+// passes reports whether the channel's events go to the plugin now.
+func (c *channel) passes() bool { return c.attached || c.blind }
+
+// batch is a batch that the plugin has.
+type batch struct {
+	number uint64
+	items  []item
+}
+
+// gap is a stretch in which a channel, or all of them, could not be observed.
+type gap struct {
+	channel  protocol.ChannelName // empty: all
+	from, to time.Time
+	why      string
+}
+
+// book is what a link remembers across the lives of its plugin process: which
+// events await an answer, which channels are to be observed, and what could
+// not be seen. It does no I/O and knows no goroutines; mu guards all of it.
+type book struct {
+	maxItems, maxBytes int
+
+	mu          sync.Mutex
+	observing   bool // the session can subscribe, as far as known
+	down        time.Time
+	why         string // why it is down
+	channels    map[protocol.ChannelName]*channel
+	ready       []item
+	outstanding []batch
+	items       int // all that are not answered
+	bytes       int
+	seq, number uint64
+	credit      int
+	with        int // items outstanding
+	overflow    gap // dropped since the last tick; zero: none
+	toAdd       []string
+	toDrop      []string
+	dropped     uint64
+	resent      uint64
+	closed      bool // nothing is taken any more
+
+	work   chan struct{} // one token: there may be something to take
+	wanted chan struct{} // one token: there may be channels to add or drop
+}
+
+// newBook returns an empty book of a link that is down since now, without
+// having missed anything.
+func newBook(maxItems, maxBytes int, observing bool) *book {
+	return &book{
+		maxItems: maxItems, maxBytes: maxBytes, observing: observing,
+		channels: map[protocol.ChannelName]*channel{},
+		work:     make(chan struct{}, 1), wanted: make(chan struct{}, 1),
+	}
+}
+
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// channelFor is called with mu held.
+func (b *book) channelFor(name protocol.ChannelName, now time.Time) *channel {
+	c, ok := b.channels[name]
+	if !ok {
+		c = &channel{blind: !b.observing}
+		b.channels[name] = c
+		b.ask(name, c)
+	}
+	c.active = now
+	return c
+}
+
+// ask has the plugin asked to observe a channel. Called with mu held.
+func (b *book) ask(name protocol.ChannelName, c *channel) {
+	if b.observing {
+		c.asked = true
+		b.toAdd = append(b.toAdd, string(name))
+		signal(b.wanted)
+	}
+}
+
+// publish takes an event. It reports false when there was no room for it.
+func (b *book) publish(e *proxy.Event, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	it := item{event: e, seq: b.seq}
+	if b.closed || b.items >= b.maxItems || b.bytes+it.size() > b.maxBytes {
+		b.drop(e, now)
+		return false
+	}
+	b.seq++
+	b.items++
+	b.bytes += it.size()
+	c := b.channelFor(e.Topic.Channel, now)
+	if !c.passes() {
+		c.held = append(c.held, it)
+		return true
+	}
+	if !c.attached && b.observing && c.dark.IsZero() {
+		c.dark = e.At
+	}
+	b.ready = append(b.ready, it)
+	signal(b.work)
+	return true
+}
+
+// drop is called with mu held.
+func (b *book) drop(e *proxy.Event, now time.Time) {
+	b.dropped++
+	if b.overflow.from.IsZero() {
+		b.overflow = gap{from: e.At, why: "the queue of the backend was full"}
+	}
+	b.overflow.to = now
+}
+
+// occupy notes whether a channel has subscribers.
+func (b *book) occupy(name protocol.ChannelName, occupied bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c, ok := b.channels[name]; ok || occupied {
+		if !ok {
+			c = b.channelFor(name, now)
+		}
+		c.occupied, c.active = occupied, now
+	}
+}
+
+// open begins a process's life. Every channel is to be observed anew before
+// its events pass.
+func (b *book) open(observing bool, credit int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.observing, b.credit = observing, credit
+	if !observing {
+		for _, c := range b.channels {
+			c.blind = true
+			b.release(c)
+		}
+	}
+	signal(b.work)
+}
+
+// lose ends a process's life. What was not answered will be sent again, in
+// order and with the same ids; nothing that is known for certain was seen
+// since the oldest of it, nor in the last moments.
+func (b *book) lose(now time.Time, why string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	from := now.Add(-slack)
+	var again []item
+	for _, sent := range b.outstanding {
+		for _, it := range sent.items {
+			again = append(again, it)
+			from = earlier(from, it.event.At)
+		}
+	}
+	b.resent += uint64(len(again))
+	slices.SortFunc(again, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
+	again = append(again, b.ready...)
+	b.outstanding, b.ready, b.with, b.credit = nil, nil, 0, 0
+	b.hold(again, now)
+	b.toAdd, b.toDrop = nil, nil
+	for name, c := range b.channels {
+		if b.observing && c.attached && c.dark.IsZero() {
+			c.dark = from
+		}
+		c.attached, c.blind, c.retry = false, !b.observing, time.Time{}
+		b.ask(name, c)
+	}
+	if b.down.IsZero() {
+		b.down, b.why = from, why
+	}
+}
+
+// hold puts items, which are in order, before what their channels hold.
+// Called with mu held.
+func (b *book) hold(items []item, now time.Time) {
+	first := map[protocol.ChannelName][]item{}
+	for _, it := range items {
+		name := it.event.Topic.Channel
+		first[name] = append(first[name], it)
+	}
+	for name, mine := range first {
+		c := b.channelFor(name, now)
+		c.held = append(mine, c.held...)
+	}
+}
+
+// next returns the next batch within credit, or none.
+func (b *book) next() (uint64, []item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, size := 0, 0
+	for n < min(len(b.ready), batchItems, b.credit-b.with) {
+		if size += b.ready[n].size(); n > 0 && size > batchBytes {
+			break
+		}
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	items := slices.Clone(b.ready[:n])
+	b.ready = b.ready[n:]
+	b.number++
+	b.with += n
+	b.outstanding = append(b.outstanding, batch{number: b.number, items: items})
+	return b.number, items
+}
+
+// answer takes a batch off the book and returns its items. ok is false for a
+// batch that is not outstanding or has another number of items.
+func (b *book) answer(number uint64, results, credit int) (items []item, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := slices.IndexFunc(b.outstanding, func(o batch) bool { return o.number == number })
+	if at < 0 || len(b.outstanding[at].items) != results {
+		return nil, false
+	}
+	items = b.outstanding[at].items
+	b.outstanding = slices.Delete(b.outstanding, at, at+1)
+	b.with -= len(items)
+	b.items -= len(items)
+	for _, it := range items {
+		b.bytes -= it.size()
+	}
+	b.credit = credit
+	signal(b.work)
+	return items, true
+}
+
+// release passes on what was held for a channel. Called with mu held.
+func (b *book) release(c *channel) {
+	b.ready = append(b.ready, c.held...)
+	c.held = nil
+	signal(b.work)
+}
+
+// wants returns the channels that are to be observed from now on, and those
+// that are not any more, since the last call.
+func (b *book) wants() (add, drop []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	add, drop = b.toAdd, b.toDrop
+	b.toAdd, b.toDrop = nil, nil
+	return add, drop
+}
+
+// observed changes a channel's state as the plugin says, and returns the gap
+// that this ended or told.
+func (b *book) observed(name protocol.ChannelName, s translators.ChannelState, now time.Time) []gap {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ok := b.channels[name]
+	if !ok {
+		return nil
+	}
+	switch s.State {
+	case translators.StateAttached:
+		return b.attach(name, c, now)
+	case translators.StateDetached:
+		if c.attached {
+			c.attached, c.blind = false, true
+			c.dark = s.From.Add(-slack)
+		}
+	case translators.StateGap:
+		return []gap{{channel: name, from: s.From.Add(-slack), to: s.To, why: s.Detail}}
+	case translators.StateError:
+		c.asked, c.attached = false, false
+		c.retry = now.Add(time.Second)
+	}
+	return nil
+}
+
+// attach is called with mu held.
+func (b *book) attach(name protocol.ChannelName, c *channel, now time.Time) []gap {
+	var gaps []gap
+	if !c.dark.IsZero() {
+		gaps = append(gaps, gap{channel: name, from: c.dark, to: now, why: "the channel was not observed"})
+	}
+	c.attached, c.blind, c.dark = true, false, time.Time{}
+	b.release(c)
+	return gaps
+}
+
+// up notes that the plugin is running again, and returns the gap this ended.
+func (b *book) up(now time.Time) []gap {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down.IsZero() {
+		return nil
+	}
+	ended := gap{from: b.down, to: now, why: b.why}
+	b.down = time.Time{}
+	return []gap{ended}
+}
+
+// tick returns what could not be seen since the last tick, and lets pass what
+// has waited too long for its channel.
+func (b *book) tick(now time.Time, linger time.Duration) []gap {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var gaps []gap
+	if !b.overflow.from.IsZero() {
+		gaps = append(gaps, b.overflow)
+		b.overflow = gap{}
+	}
+	if !b.down.IsZero() {
+		gaps = append(gaps, gap{from: b.down, to: now, why: b.why})
+		b.down = now
+		return gaps
+	}
+	for name, c := range b.channels {
+		b.tidy(name, c, now, linger)
+		if len(c.held) > 0 && b.credit > 0 && now.Sub(c.held[0].event.At) > holdPatience {
+			c.blind = true
+			if c.dark.IsZero() {
+				c.dark = c.held[0].event.At
+			}
+			b.release(c)
+		}
+		if c.blind && !c.dark.IsZero() {
+			gaps = append(gaps, gap{channel: name, from: c.dark, to: now, why: "the channel is not observed"})
+			c.dark = now
+		}
+	}
+	return gaps
+}
+
+// tidy forgets a channel that is idle, and asks again for one that was
+// refused. Called with mu held.
+func (b *book) tidy(name protocol.ChannelName, c *channel, now time.Time, linger time.Duration) {
+	switch {
+	case !c.occupied && len(c.held) == 0 && now.Sub(c.active) > linger:
+		if c.asked {
+			b.toDrop = append(b.toDrop, string(name))
+			signal(b.wanted)
+		}
+		delete(b.channels, name)
+	case !c.asked && !now.Before(c.retry):
+		b.ask(name, c)
+	}
+}
+
+// shut refuses all further events, or takes them again.
+func (b *book) shut(closed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = closed
+}
+
+func (b *book) isObserving() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.observing
+}
+
+// empty reports whether nothing awaits the backend.
+func (b *book) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.items == 0
+}
+
+// tally fills in a status.
+func (b *book) tally(s *Status) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.Queued, s.Outstanding, s.Dropped, s.Resent = b.items-b.with, b.with, b.dropped, b.resent
+	for _, c := range b.channels {
+		if c.attached {
+			s.Channels++
+		}
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// laneOf returns the order lane of a channel.
+func laneOf(name protocol.ChannelName) uint32 { return hashOf(name) % lanes }
+
+// hashOf is stable over processes and releases: samples are taken with it.
+func hashOf(name protocol.ChannelName) uint32 {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return h
+}

@@ -1,0 +1,17 @@
+// Package host runs translators as processes and keeps the gateway safe from
+// them. For each backend of each app it launches one process, feeds it the
+// app's events over a stream, tells what became of each one, watches what the
+// backend delivers, and restarts the process when it dies, hangs or stops
+// answering, until it has died too often and is quarantined.
+//
+// A Host is a proxy.Sink. It takes published events and channel interest, and
+// never makes its caller wait: what a slow backend cannot take is dropped,
+// counted, and reported as a gap. What it finds out goes, as records of kinds
+// KindMirrored, KindDelivered and KindGap, to another Sink.
+//
+//   - Host: routing of records to links (host.go)
+//   - link: one backend's life: launch, supervise, retire (link.go, supervise.go)
+//   - feed: events to the plugin, in batches, within its credit (feed.go, queue.go)
+//   - watch: what the backend delivers, and what could not be seen (watch.go)
+//   - process: the executable and its surroundings (process.go, lock.go, log.go)
+package host

@@ -1,0 +1,79 @@
+package host
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// Host runs the plugins of every backend of every app. It implements
+// proxy.Sink.
+type Host struct {
+	links []*link
+	byApp map[string][]*link
+}
+
+// New returns a host for those settings. It starts nothing; it fails when a
+// plugin cannot be found or is not the one that the lock file pins.
+func New(s Settings) (*Host, error) {
+	s = s.withDefaults()
+	h := &Host{byApp: map[string][]*link{}}
+	for _, b := range s.Bindings {
+		l, err := newLink(s, b)
+		if err != nil {
+			return nil, fmt.Errorf("backend %s of app %s: %w", b.Backend.Name, b.App, err)
+		}
+		h.links = append(h.links, l)
+		h.byApp[b.App] = append(h.byApp[b.App], l)
+	}
+	return h, nil
+}
+
+// Run keeps every plugin running until ctx ends, then drains and stops them.
+// A plugin that fails is never an error of the host.
+func (h *Host) Run(ctx context.Context) error {
+	var group errgroup.Group
+	for _, l := range h.links {
+		group.Go(func() error { return l.run(ctx) })
+	}
+	return group.Wait()
+}
+
+// Kinds returns the kinds of record that a host wants to be offered.
+func (h *Host) Kinds() proxy.Kinds {
+	return proxy.KindsOf(proxy.KindPublished, proxy.KindSubscribed, proxy.KindOccupied, proxy.KindVacated)
+}
+
+// Offer implements proxy.Sink. It reports false when a backend's queue was
+// full and the event was dropped for it.
+func (h *Host) Offer(r proxy.Record) bool {
+	accepted := true
+	for _, l := range h.byApp[r.Topic.App] {
+		accepted = l.offer(r) && accepted
+	}
+	return accepted
+}
+
+// Status returns the status of every backend, in the order of the bindings.
+func (h *Host) Status() []Status {
+	all := make([]Status, len(h.links))
+	for i, l := range h.links {
+		all[i] = l.status()
+	}
+	return all
+}
+
+// Release ends the quarantine of a backend and starts it again. It reports
+// false when there is no such backend.
+func (h *Host) Release(app, backend string) bool {
+	for _, l := range h.byApp[app] {
+		if l.binding.Backend.Name == backend {
+			l.release()
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,200 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/translators"
+)
+
+// link is one backend of one app: its plugin's process, one after the other,
+// and what outlives them.
+type link struct {
+	settings Settings
+	binding  Binding
+	leg      proxy.Leg
+	command  Command
+	log      zerolog.Logger
+	book     *book
+	released chan struct{} // one token: leave quarantine
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	state Status
+}
+
+func newLink(s Settings, b Binding) (*link, error) {
+	log := s.Log.With().Str("app", b.App).Str("backend", b.Backend.Name).Logger()
+	l := &link{
+		settings: s, binding: b, leg: proxy.Leg(b.Backend.Name), log: log,
+		book:     newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
+		released: make(chan struct{}, 1),
+		state: Status{
+			App: b.App, Backend: b.Backend.Name, Plugin: b.Backend.Plugin, Role: b.Backend.Role,
+			State: StateStopped, Since: time.Now(), Results: map[string]uint64{},
+		},
+	}
+	var err error
+	l.command, err = commandOf(s, b.Backend)
+	l.command.Log = log
+	return l, err
+}
+
+// commandOf finds the executable of a backend's plugin.
+func commandOf(s Settings, b proxy.Backend) (Command, error) {
+	c := Command{SocketDir: s.SocketDir, Environment: s.Environment, Secrets: secretsIn(b.Settings)}
+	if slices.Contains(s.Builtins, b.Plugin) {
+		c.Path, c.Args = s.Executable, []string{"plugin", "serve", b.Plugin}
+		return c, nil
+	}
+	if !strings.ContainsAny(b.Plugin, `/\`) {
+		return c, fmt.Errorf("there is no plugin %q: use one of %s, or the path of an executable (./name for one in the "+
+			"current directory)", b.Plugin, strings.Join(s.Builtins, ", "))
+	}
+	path, err := exec.LookPath(b.Plugin)
+	if err != nil {
+		return c, fmt.Errorf("plugin %s cannot be run: %w", b.Plugin, errors.Unwrap(err))
+	}
+	c.Path = path
+	if s.Lock != nil {
+		if c.Checksum, err = s.Lock.checksum(b.Plugin); err != nil {
+			return c, err
+		}
+		return c, verify(path, c.Checksum)
+	}
+	return c, nil
+}
+
+// secretsIn returns the texts of all secrets in a backend's settings.
+func secretsIn(value any) []string {
+	switch v := value.(type) {
+	case proxy.Secret:
+		return []string{v.Reveal()}
+	case []any:
+		var all []string
+		for _, element := range v {
+			all = append(all, secretsIn(element)...)
+		}
+		return all
+	case map[string]any:
+		var all []string
+		for _, element := range v {
+			all = append(all, secretsIn(element)...)
+		}
+		return all
+	}
+	return nil
+}
+
+// offer takes a record of the link's app. It reports false for an event that
+// was dropped.
+func (l *link) offer(r proxy.Record) bool {
+	if !l.carries(r) {
+		return true
+	}
+	switch r.Kind {
+	case proxy.KindPublished:
+		return l.book.publish(r.Event, time.Now())
+	case proxy.KindSubscribed, proxy.KindOccupied:
+		l.book.occupy(r.Topic.Channel, true, time.Now())
+	case proxy.KindVacated:
+		l.book.occupy(r.Topic.Channel, false, time.Now())
+	}
+	return true
+}
+
+// carries reports whether a record is for this backend: its channel matches
+// and is in the sample, and it did not come from there.
+func (l *link) carries(r proxy.Record) bool {
+	b := l.binding.Backend
+	if r.Kind == proxy.KindPublished && (r.Event == nil || r.Event.Origin == l.leg) {
+		return false
+	}
+	name := r.Topic.Channel
+	if name == "" || float64(hashOf(name)) >= b.Sample*(1<<32) {
+		return false
+	}
+	return slices.ContainsFunc(b.Channels, func(pattern string) bool { return proxy.MatchPattern(pattern, string(name)) })
+}
+
+// envelope returns an item as the plugin gets it.
+func (l *link) envelope(it item) translators.Envelope {
+	e := it.event
+	kind := translators.KindServer
+	if e.Publisher == proxy.ByClient {
+		kind = translators.KindClientEvent
+	}
+	return translators.Envelope{
+		ID: e.ID, App: e.Topic.App, Channel: e.Topic.Channel, Event: e.Name, Data: e.Data, UserID: e.UserID, Except: e.Except,
+		Kind: kind, Lane: laneOf(e.Topic.Channel), Seq: it.seq, Origin: l.settings.Gateway, Hops: 1,
+		Ingress: e.At, Deadline: e.At.Add(l.settings.Deadline),
+	}
+}
+
+// tell offers gaps to the watcher of the host.
+func (l *link) tell(gaps []gap) {
+	for _, g := range gaps {
+		l.settings.Out.Offer(proxy.Record{
+			Kind: proxy.KindGap, From: g.from, At: g.to, Leg: l.leg, Text: g.why,
+			Topic: proxy.Topic{App: l.binding.App, Channel: g.channel},
+		})
+	}
+	l.change(func(s *Status) { s.Gaps += uint64(len(gaps)) })
+}
+
+// change changes the link's status.
+func (l *link) change(f func(*Status)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(&l.state)
+}
+
+// enter changes the link's state.
+func (l *link) enter(state State, f func(*Status)) {
+	l.change(func(s *Status) {
+		s.State, s.Since = state, time.Now()
+		f(s)
+	})
+}
+
+func (l *link) status() Status {
+	l.mu.Lock()
+	s := l.state
+	s.Results = cloneCounts(s.Results)
+	l.mu.Unlock()
+	l.book.tally(&s)
+	return s
+}
+
+func cloneCounts(counts map[string]uint64) map[string]uint64 {
+	clone := make(map[string]uint64, len(counts))
+	for name, n := range counts {
+		clone[name] = n
+	}
+	return clone
+}
+
+func (l *link) release() { signal(l.released) }
+
+// tickUntil tells once a second what cannot be seen, until ctx ends.
+func (l *link) tickUntil(ctx context.Context) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			l.tell(l.book.tick(time.Now(), l.settings.Linger))
+		case <-ctx.Done():
+			return
+		}
+	}
+}

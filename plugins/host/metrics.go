@@ -1,0 +1,73 @@
+package host
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// descs are the metrics of a host, each with the labels app and backend.
+var descs = struct {
+	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps *prometheus.Desc
+}{
+	up:          desc("up", "1 while the plugin process runs and its session is open."),
+	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
+	restarts:    desc("restarts_total", "Starts of the plugin after a failure."),
+	quarantined: desc("quarantined", "1 while the plugin is down because it failed too often."),
+	queued:      desc("queue_items", "Events waiting for the plugin."),
+	outstanding: desc("outstanding_items", "Events with the plugin, not answered."),
+	channels:    desc("channels", "Channels observed on the backend."),
+	results:     desc("results_total", "Answers for events, by result code.", "code"),
+	dropped:     desc("dropped_total", "Events dropped because the queue was full or the plugin quarantined."),
+	resent:      desc("resent_total", "Events sent again after the plugin died."),
+	delivered:   desc("delivered_total", "Events observed on the backend."),
+	gaps:        desc("gaps_total", "Stretches reported as not observed."),
+}
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("offramp_plugin_"+name, help, append([]string{"app", "backend"}, labels...), nil)
+}
+
+var _ prometheus.Collector = (*Host)(nil)
+
+// Describe implements prometheus.Collector.
+func (*Host) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
+		descs.dropped, descs.resent, descs.delivered, descs.gaps,
+	} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (h *Host) Collect(out chan<- prometheus.Metric) {
+	for _, s := range h.Status() {
+		gauge := func(d *prometheus.Desc, v float64) {
+			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, s.App, s.Backend)
+		}
+		counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+			labels = append([]string{s.App, s.Backend}, labels...)
+			out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+		}
+		gauge(descs.up, truth(s.State == StateRunning))
+		gauge(descs.healthy, truth(s.State == StateRunning && s.Healthy))
+		gauge(descs.quarantined, truth(s.State == StateQuarantined))
+		gauge(descs.queued, float64(s.Queued))
+		gauge(descs.outstanding, float64(s.Outstanding))
+		gauge(descs.channels, float64(s.Channels))
+		counter(descs.restarts, uint64(s.Restarts)) //nolint:gosec // counts up from zero
+		for code, n := range s.Results {
+			counter(descs.results, n, code)
+		}
+		counter(descs.dropped, s.Dropped)
+		counter(descs.resent, s.Resent)
+		counter(descs.delivered, s.Delivered)
+		counter(descs.gaps, s.Gaps)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

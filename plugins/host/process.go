@@ -1,0 +1,200 @@
+package host
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/plugins"
+)
+
+const (
+	startPatience = 30 * time.Second
+	// stopGrace is how long a process may take to end after it was asked to.
+	stopGrace = 3 * time.Second
+)
+
+// Command is an executable to run as a plugin.
+type Command struct {
+	Path string
+	Args []string
+	// Checksum is the SHA-256 that the executable must have; nil: any.
+	Checksum []byte
+	// Environment names variables to pass on, beside the usual few.
+	Environment []string
+	SocketDir   string   // parent of the private socket directory; empty: the system's
+	Secrets     []string // texts to keep out of the log
+	Log         zerolog.Logger
+}
+
+// Process is a running plugin.
+type Process struct {
+	Client *plugins.Client
+
+	plugin    *goplugin.Client
+	runner    *processRunner
+	tail      *tail
+	socketDir string // set before the process starts
+}
+
+// Launch starts a plugin and connects to it with mutual TLS. When it fails,
+// the error holds what the process last said.
+func Launch(ctx context.Context, c Command) (*Process, error) {
+	if err := verify(c.Path, c.Checksum); err != nil {
+		return nil, err
+	}
+	p := &Process{tail: newTail(c.Secrets)}
+	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec // the operator names it
+	cmd.SysProcAttr = processAttributes()
+	var err error
+	if p.runner, err = newProcessRunner(cmd, p.tail); err != nil {
+		return nil, err
+	}
+	config := &goplugin.ClientConfig{
+		HandshakeConfig:  plugins.Handshake(),
+		VersionedPlugins: plugins.Versions(),
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     startPatience,
+		Logger:           newLogger(c.Log, c.Secrets),
+		Stderr:           p.tail,
+		SyncStdout:       p.tail,
+		SyncStderr:       p.tail,
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: c.SocketDir},
+		RunnerFunc: func(_ hclog.Logger, prepared *exec.Cmd, socketDir string) (runner.Runner, error) {
+			p.socketDir = socketDir
+			cmd.Env = append(inherited(c.Environment), prepared.Env...)
+			return p.runner, nil
+		},
+	}
+	p.plugin = goplugin.NewClient(config)
+	if err := p.connect(ctx); err != nil {
+		p.Stop()
+		return nil, p.explain(err)
+	}
+	return p, nil
+}
+
+func (p *Process) connect(ctx context.Context) error {
+	started := make(chan error, 1)
+	go func() {
+		protocol, err := p.plugin.Client()
+		if err == nil {
+			p.Client, err = plugins.Dispense(protocol)
+		}
+		started <- err
+	}()
+	select {
+	case err := <-started:
+		return err
+	case <-ctx.Done():
+		// Starting cannot be cancelled, but it ends when the process does.
+		select {
+		case <-p.runner.launched:
+			p.runner.kill()
+			<-started
+		case <-started:
+		}
+		return ctx.Err()
+	}
+}
+
+// explain adds what a person needs to an error of starting.
+func (p *Process) explain(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrNotLocked):
+		return err
+	case strings.Contains(err.Error(), "incompatible API version"):
+		return fmt.Errorf("%w; this gateway speaks contract version %d: rebuild the plugin with the same release of "+
+			"github.com/offramp/offramp/plugins", err, plugins.ContractVersion)
+	}
+	lines := p.Tail()
+	if len(lines) == 0 {
+		return fmt.Errorf("start plugin: %w", err)
+	}
+	return fmt.Errorf("start plugin: it said: %s", cause(lines))
+}
+
+// cause returns the line that most likely says why a process ended.
+func cause(lines []string) string {
+	for _, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") {
+			return line
+		}
+	}
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], `"@level":"error"`) {
+			return lines[i]
+		}
+	}
+	return lines[len(lines)-1]
+}
+
+// verify compares an executable with its pinned checksum.
+func verify(path string, checksum []byte) error {
+	if checksum == nil {
+		return nil
+	}
+	secure := goplugin.SecureConfig{Checksum: checksum, Hash: sha256.New()}
+	same, err := secure.Check(path)
+	if err != nil {
+		return fmt.Errorf("verify plugin: %w", err)
+	}
+	if !same {
+		return fmt.Errorf("%w: %s has changed since it was locked; if that is right, run: offramp plugin lock", ErrNotLocked, path)
+	}
+	return nil
+}
+
+// inherited returns the variables of this process that plugins may see.
+func inherited(more []string) []string {
+	var env []string
+	for _, name := range append([]string{
+		"PATH", "HOME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "NO_PROXY", "GODEBUG", "GOMAXPROCS",
+	}, more...) {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}
+
+// PID returns the process id.
+func (p *Process) PID() int { return p.runner.cmd.Process.Pid }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.runner.exited }
+
+// Tail returns the process's last lines of output, oldest first.
+func (p *Process) Tail() []string { return p.tail.lines() }
+
+// Stop ends the process: it is asked to, and killed when it does not within a
+// few seconds. It returns when the process is gone.
+func (p *Process) Stop() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.plugin.Kill()
+	}()
+	select {
+	case <-done:
+	case <-time.After(stopGrace):
+		p.runner.kill()
+		<-done
+	}
+	// go-plugin leaves the directory when the process never came to life.
+	if p.socketDir != "" {
+		_ = os.RemoveAll(p.socketDir)
+	}
+}

@@ -1,0 +1,90 @@
+package host
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// Settings wire a Host.
+type Settings struct {
+	Bindings []Binding // a process for each
+	// Executable is this program's own path. It serves the translators named
+	// in Builtins when run as "EXECUTABLE plugin serve NAME".
+	Executable string
+	Builtins   []string
+	Out        proxy.Sink // what is found out; never waited for
+	Log        zerolog.Logger
+	// Lock pins the checksums of plugin executables; nil: none is pinned.
+	Lock *Lock
+	// Gateway marks this deployment's messages on backends. Default "offramp".
+	Gateway string
+	// SocketDir is where each process gets a private directory for its socket.
+	// Default: the system's temporary directory.
+	SocketDir string
+	// Environment names the variables that plugins inherit beside the few that
+	// every program needs. Nothing else of the gateway's environment reaches
+	// them.
+	Environment []string
+
+	// QueueItems and QueueBytes bound what waits for one plugin. What does not
+	// fit is dropped, counted and reported as a gap. Defaults 16384 and 32 MiB.
+	QueueItems int
+	QueueBytes int
+	// Deadline is how long an event may take from acceptance to the backend's
+	// answer. Default 30s.
+	Deadline time.Duration
+	// Linger is how long an idle channel stays subscribed on the backend.
+	// Default 1m.
+	Linger time.Duration
+	// Supervision of a plugin that fails.
+	Restart RestartPolicy
+}
+
+// RestartPolicy bounds how often a failing plugin is started again.
+type RestartPolicy struct {
+	First  time.Duration // wait before the first restart; default 100ms, then doubled, with jitter
+	Max    time.Duration // longest wait; default 10s
+	Budget int           // restarts within Window before quarantine; default 5
+	Window time.Duration // default 10m
+}
+
+// Binding is one backend of one app.
+type Binding struct {
+	App     string
+	Backend proxy.Backend
+}
+
+// BindingsOf returns the bindings of every backend of apps.
+func BindingsOf(apps []*proxy.App) []Binding {
+	var bindings []Binding
+	for _, app := range apps {
+		for _, backend := range app.Backends {
+			bindings = append(bindings, Binding{App: app.ID, Backend: backend})
+		}
+	}
+	return bindings
+}
+
+func (s Settings) withDefaults() Settings {
+	s.Gateway = orDefault(s.Gateway, "offramp")
+	s.QueueItems = orDefault(s.QueueItems, 16384)
+	s.QueueBytes = orDefault(s.QueueBytes, 32<<20)
+	s.Deadline = orDefault(s.Deadline, 30*time.Second)
+	s.Linger = orDefault(s.Linger, time.Minute)
+	s.Restart.First = orDefault(s.Restart.First, 100*time.Millisecond)
+	s.Restart.Max = orDefault(s.Restart.Max, 10*time.Second)
+	s.Restart.Budget = orDefault(s.Restart.Budget, 5)
+	s.Restart.Window = orDefault(s.Restart.Window, 10*time.Minute)
+	return s
+}
+
+func orDefault[T comparable](value, fallback T) T {
+	var zero T
+	if value == zero {
+		return fallback
+	}
+	return value
+}

@@ -1,0 +1,48 @@
+package host
+
+import (
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// State is where a plugin's life stands.
+type State string
+
+// The states.
+const (
+	StateStarting    State = "starting"
+	StateRunning     State = "running"
+	StateWaiting     State = "waiting"     // died; will be started again
+	StateQuarantined State = "quarantined" // died too often; stays down until Release
+	StateStopped     State = "stopped"
+)
+
+// Status is how one backend is doing.
+type Status struct {
+	App      string     `json:"app"`
+	Backend  string     `json:"backend"`
+	Plugin   string     `json:"plugin"`
+	Version  string     `json:"version"`
+	Role     proxy.Role `json:"role"`
+	State    State      `json:"state"`
+	Since    time.Time  `json:"since"` // when it entered State
+	PID      int        `json:"pid,omitempty"`
+	Restarts int        `json:"restarts"`
+	// Healthy, Detail and Counters are what the plugin last said of itself.
+	Healthy  bool              `json:"healthy"`
+	Detail   string            `json:"detail,omitempty"`
+	Counters map[string]uint64 `json:"counters,omitempty"`
+
+	LastError string   `json:"last_error,omitempty"`
+	LastLog   []string `json:"last_log,omitempty"` // the process's last lines, oldest first
+
+	Queued      int               `json:"queued"`      // waiting for the plugin
+	Outstanding int               `json:"outstanding"` // with the plugin, not answered
+	Channels    int               `json:"channels"`    // observed on the backend
+	Results     map[string]uint64 `json:"results"`     // answers, by result code
+	Dropped     uint64            `json:"dropped"`     // events that did not fit the queue
+	Resent      uint64            `json:"resent"`      // items sent again after a restart
+	Delivered   uint64            `json:"delivered"`   // events observed on the backend
+	Gaps        uint64            `json:"gaps"`        // gap records offered
+}

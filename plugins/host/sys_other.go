@@ -1,0 +1,14 @@
+//go:build !linux
+
+package host
+
+import (
+	"os"
+	"syscall"
+)
+
+// processAttributes asks for nothing: the lease ends a plugin whose gateway
+// has died.
+func processAttributes() *syscall.SysProcAttr { return nil }
+
+func killProcess(p *os.Process) { _ = p.Kill() }

@@ -1,0 +1,128 @@
+package plugins
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/offramp/offramp/plugins/internal/wire"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+)
+
+// maxOutbox bounds what waits for the gateway's credit. What does not fit is
+// dropped, and its channel's gap is told.
+const maxOutbox = 1 << 16
+
+// notice is an event or a change of state: exactly one of its fields is set.
+type notice struct {
+	item  *wire.Envelope
+	state *wire.ChannelState
+}
+
+// outbox queues what a session observed until the gateway grants credit.
+type outbox struct {
+	wake chan struct{} // one token: something changed
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	queue   []notice
+	granted int
+	missed  map[protocol.ChannelName]translators.ChannelState // gaps of what did not fit
+}
+
+func newOutbox() *outbox {
+	return &outbox{wake: make(chan struct{}, 1), missed: map[protocol.ChannelName]translators.ChannelState{}}
+}
+
+func (b *outbox) put(channel protocol.ChannelName, n notice) {
+	b.mu.Lock()
+	if n.item != nil && len(b.queue) >= maxOutbox {
+		b.miss(channel)
+	} else {
+		b.queue = append(b.queue, n)
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
+// miss is called with mu held.
+func (b *outbox) miss(channel protocol.ChannelName) {
+	now := time.Now()
+	gap, open := b.missed[channel]
+	if !open {
+		gap = translators.ChannelState{State: translators.StateGap, From: now, Detail: "the plugin's outbox was full"}
+	}
+	gap.To = now
+	b.missed[channel] = gap
+}
+
+func (b *outbox) grant(items int) {
+	b.mu.Lock()
+	b.granted += items
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *outbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// send hands batches to a stream until ctx or the stream ends.
+func (b *outbox) send(ctx context.Context, send func(*wire.InboundBatch) error) error {
+	for {
+		batch := b.take()
+		if batch == nil {
+			select {
+			case <-b.wake:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if err := send(batch); err != nil {
+			return err
+		}
+	}
+}
+
+// take returns the next batch: events as far as credit goes, and then the
+// states that follow them. Nil: there is nothing that may be sent.
+func (b *outbox) take() *wire.InboundBatch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.tellMissed()
+	batch := &wire.InboundBatch{}
+	n := 0
+	for n < len(b.queue) && b.queue[n].item != nil && len(batch.Items) < maxBatch && b.granted > 0 {
+		batch.Items = append(batch.Items, b.queue[n].item)
+		b.granted--
+		n++
+	}
+	for n < len(b.queue) && b.queue[n].state != nil {
+		batch.States = append(batch.States, b.queue[n].state)
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	b.queue = b.queue[n:]
+	if len(b.queue) == 0 {
+		b.queue = nil
+	}
+	return batch
+}
+
+// tellMissed queues the gaps once there is room again. Called with mu held.
+func (b *outbox) tellMissed() {
+	if len(b.missed) == 0 || len(b.queue) > maxOutbox/2 {
+		return
+	}
+	for channel, gap := range b.missed {
+		b.queue = append(b.queue, notice{state: wire.FromState(channel, gap)})
+		delete(b.missed, channel)
+	}
+}

@@ -1,0 +1,172 @@
+package plugins
+
+import (
+	"context"
+	"hash/maphash"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/offramp/offramp/plugins/internal/wire"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+)
+
+const (
+	// subscribers is how many channels are being subscribed at a time.
+	subscribers = 16
+	// subscribePatience bounds one call of Subscriber.Subscribe.
+	subscribePatience = 10 * time.Second
+)
+
+// Subscribe implements wire.BackendServer.
+func (s *server) Subscribe(stream grpc.BidiStreamingServer[wire.SubscribeControl, wire.InboundBatch]) error {
+	subscriber, err := find[translators.Subscriber](s, AbilitySubscribe)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	box := newOutbox()
+	sent := make(chan error, 1)
+	go func() {
+		defer cancel()
+		sent <- box.send(ctx, stream.Send)
+	}()
+	watch := newWatchers(ctx, subscriber, box)
+	received := make(chan error, 1)
+	go func() {
+		defer cancel()
+		received <- control(ctx, stream, watch, box)
+	}()
+	<-ctx.Done()
+	watch.stop()
+	if err := <-sent; err != nil && stream.Context().Err() == nil {
+		return err
+	}
+	select {
+	case err := <-received:
+		return err
+	default: // Recv ends with the stream, after this returns
+		return stream.Context().Err()
+	}
+}
+
+// control does what the gateway asks until the stream ends.
+func control(
+	ctx context.Context, stream grpc.BidiStreamingServer[wire.SubscribeControl, wire.InboundBatch], watch *watchers, box *outbox,
+) error {
+	for {
+		c, err := stream.Recv()
+		if err != nil {
+			return ended(err)
+		}
+		switch op := c.GetOp().(type) {
+		case *wire.SubscribeControl_Add:
+			watch.change(ctx, op.Add.GetChannels(), true)
+		case *wire.SubscribeControl_Drop:
+			watch.change(ctx, op.Drop.GetChannels(), false)
+		case *wire.SubscribeControl_Credit:
+			box.grant(int(op.Credit.GetItems()))
+		}
+	}
+}
+
+// change asks for a channel to be observed, or no longer.
+type change struct {
+	channel protocol.ChannelName
+	want    bool
+}
+
+// watchers hold a session's subscriptions. Changes of one channel are done
+// one after the other, of different channels at the same time.
+type watchers struct {
+	subscriber translators.Subscriber
+	box        *outbox
+	seed       maphash.Seed
+	workers    [subscribers]chan change
+	wg         sync.WaitGroup
+}
+
+func newWatchers(ctx context.Context, s translators.Subscriber, box *outbox) *watchers {
+	w := &watchers{subscriber: s, box: box, seed: maphash.MakeSeed()}
+	for i := range w.workers {
+		w.workers[i] = make(chan change, 256)
+		w.wg.Go(func() { w.work(ctx, w.workers[i]) })
+	}
+	return w
+}
+
+// stop waits for the workers, which have ended every subscription by then.
+func (w *watchers) stop() { w.wg.Wait() }
+
+// change blocks while too many changes are waiting: the gateway then waits too.
+func (w *watchers) change(ctx context.Context, channels []string, want bool) {
+	for _, name := range channels {
+		worker := w.workers[maphash.String(w.seed, name)%subscribers]
+		select {
+		case worker <- change{channel: protocol.ChannelName(name), want: want}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *watchers) work(ctx context.Context, changes <-chan change) {
+	stops := map[protocol.ChannelName]func(){}
+	defer func() {
+		for _, stop := range stops {
+			stop()
+		}
+	}()
+	for {
+		select {
+		case c := <-changes:
+			stop, watched := stops[c.channel]
+			switch {
+			case c.want && !watched:
+				if stop := w.subscribe(ctx, c.channel); stop != nil {
+					stops[c.channel] = stop
+				}
+			case !c.want && watched:
+				stop()
+				delete(stops, c.channel)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// subscribe returns nil when the channel cannot be observed, which it has
+// told the gateway.
+func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
+	defer cancel()
+	o := &observer{channel: channel, box: w.box}
+	stop, err := w.subscriber.Subscribe(ctx, channel, o)
+	if err != nil {
+		o.State(translators.ChannelState{State: translators.StateError, Detail: err.Error()})
+		return nil
+	}
+	o.State(translators.ChannelState{State: translators.StateAttached})
+	return stop
+}
+
+// observer puts what is seen on one channel into the outbox.
+type observer struct {
+	channel protocol.ChannelName
+	box     *outbox
+}
+
+// Deliver implements translators.Observer.
+func (o *observer) Deliver(e translators.Envelope) {
+	e.Channel = o.channel
+	o.box.put(o.channel, notice{item: wire.FromEnvelope(e)})
+}
+
+// State implements translators.Observer.
+func (o *observer) State(s translators.ChannelState) {
+	o.box.put(o.channel, notice{state: wire.FromState(o.channel, s)})
+}
