@@ -94,7 +94,7 @@ func (t *tailer) run(ctx context.Context) error {
 	dialer := websocket.Dialer{HandshakeTimeout: requestTimeout, Proxy: http.ProxyFromEnvironment}
 	conn, response, err := dialer.DialContext(ctx, t.at.webSocket("offramp-tail"), nil)
 	if response != nil {
-		defer response.Body.Close() //nolint:errcheck // nothing is read from it
+		defer response.Body.Close()
 	}
 	if err != nil {
 		if response != nil {

@@ -1,0 +1,52 @@
+# make check   the quick loop: format, vet, lint, unit tests
+# make test    everything, with the race detector; installs what it needs
+# make bench   the side-by-side table
+GO        ?= go
+BIN       := $(CURDIR)/bin
+TIMEOUT   ?= 25m
+FUZZ_TIME ?= 10s
+export PATH := $(BIN):$(shell $(GO) env GOPATH)/bin:$(PATH)
+
+.PHONY: test check fmt vet lint vuln unit bench generate fuzz-smoke build deps
+
+build:
+	$(GO) build -o $(BIN)/offramp ./cmd/offramp
+
+deps:
+	scripts/install-test-deps.sh test
+
+test: deps
+	$(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...
+	@$(MAKE) --no-print-directory vuln
+
+check: fmt vet lint unit
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$out" ]; then echo "not formatted, run gofmt -w on:"; echo "$$out"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	scripts/install-test-deps.sh lint
+	golangci-lint run ./...
+
+vuln:
+	scripts/install-test-deps.sh vuln
+	scripts/vuln.sh
+
+# Everything but the tests that start other programs.
+unit:
+	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /integration)
+
+bench:
+	scripts/install-test-deps.sh bench
+	$(GO) run ./cmd/offramp bench
+
+generate:
+	$(GO) generate ./...
+
+# Every fuzz target for FUZZ_TIME.
+fuzz-smoke:
+	scripts/fuzz-smoke.sh $(FUZZ_TIME)
