@@ -102,14 +102,14 @@ func violations(all []goPackage) []string {
 // TestViolations: the guard itself notices.
 func TestViolations(t *testing.T) {
 	for name, tc := range map[string]struct{ pkg, imports, want string }{
-		"a package below may be imported":    {"proxy/engine", "proxy", ""},
-		"the gateway knows no translators":   {"proxy/engine", "translators", "proxy/engine imports translators"},
-		"the comparator knows no plugins":    {"shadow", "plugins", "shadow imports plugins"},
-		"siblings do not know each other":    {"proxy/transport/websocket", "proxy/transport/httpstream", "proxy/transport/websocket imports proxy/transport/httpstream"},
-		"nothing imports a command":          {"proxy", "cmd/offramp", "proxy imports cmd/offramp"},
-		"a package that nobody wrote down":   {"proxy/newcomer/deep", "proxy", "proxy/newcomer/deep is not in the table"},
-		"commands may import anything":       {"cmd/offramp", "plugins/host", ""},
-		"the standard library is free":       {"proxy", "", ""},
+		"a package below may be imported":  {"proxy/engine", "proxy", ""},
+		"the gateway knows no translators": {"proxy/engine", "translators", "proxy/engine imports translators"},
+		"the comparator knows no plugins":  {"shadow", "plugins", "shadow imports plugins"},
+		"siblings do not know each other":  {"proxy/transport/websocket", "proxy/transport/httpstream", "proxy/transport/websocket imports proxy/transport/httpstream"},
+		"nothing imports a command":        {"proxy", "cmd/offramp", "proxy imports cmd/offramp"},
+		"a package that nobody wrote down": {"proxy/newcomer/deep", "proxy", "proxy/newcomer/deep is not in the table"},
+		"commands may import anything":     {"cmd/offramp", "plugins/host", ""},
+		"the standard library is free":     {"proxy", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			imports := []string{"net/http"}
