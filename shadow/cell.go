@@ -1,0 +1,117 @@
+package shadow
+
+import (
+	"maps"
+	"time"
+)
+
+// Key says which traffic a cell is about.
+type Key struct {
+	Type    string // channel type: "public", "presence", "private-cache", …
+	Pattern string // learned channel pattern, such as "presence-room-{int}", or "other"
+	Event   string // event name, or "other"
+}
+
+// Counts is what came of the events of one cell. Each is a number of events
+// on one channel, however many clients were subscribed to it.
+type Counts struct {
+	Expected       int64            // scored: Matched + Missing + PayloadDiffers
+	Matched        int64            // the candidate delivered the event with the same bytes
+	Missing        int64            // the candidate accepted the event and did not deliver it
+	Duplicate      int64            // further deliveries of one event by the candidate
+	Reordered      int64            // fewest events to take out for the candidate's order to be right
+	PayloadDiffers int64            // delivered by the candidate with another payload
+	SameJSON       int64            // of those, equal as JSON: re-encoded
+	Unknown        int64            // could not be compared: gap, shed, overflow, edge of a subscription
+	Extra          int64            // delivered by the candidate only
+	Rejected       map[string]int64 // refused by the candidate, by its result code
+
+	ReferenceMissing   int64 // not delivered by the reference, of Expected
+	ReferenceDuplicate int64
+	ReferenceReordered int64
+
+	MaxDisplacement int64 // farthest an event of the candidate was from its place
+
+	// Siblings are events seen by two or more sockets of the reference that
+	// the comparator watches; SiblingMissing and SiblingReordered are how
+	// often those sockets disagree with each other: the reference's own noise.
+	Siblings, SiblingMissing, SiblingReordered int64
+
+	Clusters Clusters
+}
+
+// Add adds other's counts to c.
+func (c *Counts) Add(o *Counts) {
+	c.Expected += o.Expected
+	c.Matched += o.Matched
+	c.Missing += o.Missing
+	c.Duplicate += o.Duplicate
+	c.Reordered += o.Reordered
+	c.PayloadDiffers += o.PayloadDiffers
+	c.SameJSON += o.SameJSON
+	c.Unknown += o.Unknown
+	c.Extra += o.Extra
+	for code, n := range o.Rejected {
+		c.reject(code, n)
+	}
+	c.ReferenceMissing += o.ReferenceMissing
+	c.ReferenceDuplicate += o.ReferenceDuplicate
+	c.ReferenceReordered += o.ReferenceReordered
+	c.MaxDisplacement = max(c.MaxDisplacement, o.MaxDisplacement)
+	c.Siblings += o.Siblings
+	c.SiblingMissing += o.SiblingMissing
+	c.SiblingReordered += o.SiblingReordered
+	c.Clusters.Add(o.Clusters)
+}
+
+func (c *Counts) reject(code string, n int64) {
+	if c.Rejected == nil {
+		c.Rejected = make(map[string]int64)
+	}
+	c.Rejected[code] += n
+}
+
+func (c *Counts) clone() Counts {
+	out := *c
+	out.Rejected = maps.Clone(c.Rejected)
+	return out
+}
+
+// Clusters are the sums from which the design effect of losses is estimated.
+// A cluster is one channel in one minute, with n events expected and x lost by
+// the candidate.
+type Clusters struct {
+	Number int64
+	N2     float64 // sum of n²
+	X2     float64 // sum of x²
+	NX     float64 // sum of n·x
+}
+
+func (c *Clusters) observe(n, x int64) {
+	if n == 0 {
+		return
+	}
+	c.Number++
+	c.N2 += float64(n) * float64(n)
+	c.X2 += float64(x) * float64(x)
+	c.NX += float64(n) * float64(x)
+}
+
+// Add adds other's sums to c.
+func (c *Clusters) Add(o Clusters) {
+	c.Number += o.Number
+	c.N2 += o.N2
+	c.X2 += o.X2
+	c.NX += o.NX
+}
+
+// Cell is the counts of one key in one minute, or in one hour once it is old.
+type Cell struct {
+	Key
+	Start  time.Time
+	Span   time.Duration // a minute or an hour
+	Counts Counts
+	// Latency of the key in the hour that begins at Start; nil on all cells
+	// of the key but the first of each hour.
+	Latency *Latency
+}

@@ -1,0 +1,19 @@
+// Package shadow compares what two systems did with the same traffic. The
+// Comparator watches the gateway's records, pairs each event that the
+// reference leg (the vendor while clients are relayed, else the engine) gave
+// its clients with what a candidate leg made of it, and keeps counts of
+// matched, missing, duplicate, reordered and altered events, and of those it
+// could not see.
+//
+// The rule behind every choice: a comparison that could not be made is
+// unknown, never missing. A queue that overflowed, a plugin that restarted, a
+// socket that had only just subscribed and a backend that refused an event
+// are each counted under a name of their own.
+//
+// How it works, in the order of the files: records are queued (queue.go) and
+// appended to their channel's window (window.go). A sweep pairs each leg's
+// arrivals with the published events (match.go, align.go), finds what is out
+// of order (order.go), decides what each pair of legs deserves (score.go) and
+// adds it to cells of one minute (cell.go), which a Journal keeps across
+// restarts. Package report turns the resulting Evidence into a verdict.
+package shadow

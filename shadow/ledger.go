@@ -1,0 +1,156 @@
+package shadow
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// pairKey names a pair of legs of an app.
+type pairKey struct {
+	App                  string
+	Reference, Candidate proxy.Leg
+}
+
+// cellKey names a cell.
+type cellKey struct {
+	Pair  pairKey
+	Key   Key
+	Start int64 // Unix seconds: start of its minute or hour
+	Hour  bool
+}
+
+// entry is a cell in memory.
+type entry struct {
+	counts  Counts
+	latency *Latency
+	dirty   bool
+}
+
+// ledger holds the cells: counts by minute, latencies by hour. Minutes older
+// than rollAfter become part of their hour.
+type ledger struct {
+	keep  time.Duration
+	saved time.Time // when cells were last taken for the journal
+	cells map[cellKey]*entry
+}
+
+const (
+	rollAfter = 6 * time.Hour
+	minute    = int64(60)
+	hour      = int64(3600)
+)
+
+func newLedger(keep time.Duration) *ledger {
+	return &ledger{keep: keep, cells: make(map[cellKey]*entry)}
+}
+
+func (l *ledger) entry(k cellKey) *entry {
+	e := l.cells[k]
+	if e == nil {
+		e = new(entry)
+		l.cells[k] = e
+	}
+	e.dirty = true
+	return e
+}
+
+// entries returns the counts of a key in the minute of a time, and its
+// latencies in the hour.
+func (l *ledger) entries(p pairKey, k Key, at int64) (counts, times *entry) {
+	sec := at / int64(time.Second)
+	counts = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%minute})
+	times = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%hour, Hour: true})
+	if times.latency == nil {
+		times.latency = new(Latency)
+	}
+	return counts, times
+}
+
+// roll moves old minutes into their hours and drops what is older than keep.
+// It returns the keys that are gone.
+func (l *ledger) roll(now time.Time) (gone []cellKey) {
+	rolled, dropped := now.Add(-rollAfter).Unix(), now.Add(-l.keep).Unix()
+	for k, e := range l.cells {
+		switch {
+		case k.Start < dropped:
+		case !k.Hour && k.Start < rolled:
+			into := k
+			into.Start, into.Hour = k.Start-k.Start%hour, true
+			l.entry(into).counts.Add(&e.counts)
+		default:
+			continue
+		}
+		delete(l.cells, k)
+		gone = append(gone, k)
+	}
+	return gone
+}
+
+// add adds all cells of another ledger.
+func (l *ledger) add(o *ledger) {
+	for k, e := range o.cells {
+		into := l.entry(k)
+		into.counts.Add(&e.counts)
+		if e.latency != nil {
+			if into.latency == nil {
+				into.latency = new(Latency)
+			}
+			into.latency.Add(e.latency)
+		}
+	}
+}
+
+// copyApp returns a ledger with copies of an app's cells that end after a time.
+func (l *ledger) copyApp(app string, since time.Time) *ledger {
+	out := newLedger(l.keep)
+	for k, e := range l.cells {
+		if k.Pair.App != app || k.end() <= since.Unix() {
+			continue
+		}
+		c := &entry{counts: e.counts.clone()}
+		if e.latency != nil {
+			c.latency = new(Latency)
+			c.latency.Add(e.latency)
+		}
+		out.cells[k] = c
+	}
+	return out
+}
+
+func (k cellKey) end() int64 {
+	if k.Hour {
+		return k.Start + hour
+	}
+	return k.Start + minute
+}
+
+// pairs returns the cells by pair, in a fixed order.
+func (l *ledger) pairs() []Pair {
+	byPair := make(map[pairKey]*Pair)
+	for k, e := range l.cells {
+		p := byPair[k.Pair]
+		if p == nil {
+			p = &Pair{Reference: k.Pair.Reference, Candidate: k.Pair.Candidate}
+			byPair[k.Pair] = p
+		}
+		p.Cells = append(p.Cells, Cell{
+			Key: k.Key, Start: time.Unix(k.Start, 0).UTC(), Span: time.Duration(k.end()-k.Start) * time.Second,
+			Counts: e.counts, Latency: e.latency,
+		})
+	}
+	out := make([]Pair, 0, len(byPair))
+	for _, p := range byPair {
+		slices.SortFunc(p.Cells, func(a, b Cell) int {
+			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Span, b.Span), cmp.Compare(a.Type, b.Type),
+				cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Event, b.Event))
+		})
+		out = append(out, *p)
+	}
+	slices.SortFunc(out, func(a, b Pair) int {
+		return cmp.Or(cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Candidate, b.Candidate))
+	})
+	return out
+}

@@ -1,0 +1,205 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/offramp/offramp/shadow"
+)
+
+// Build returns the report on evidence, judged by gates.
+func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
+	r := &Report{
+		Schema: Schema,
+		Run: Run{
+			App: ev.App, From: ev.From, To: ev.To, Stage: ev.Stage.String(), Legs: []string{},
+			ConfigDigest: meta.ConfigDigest, GatewayVersion: meta.GatewayVersion, Generated: meta.Generated,
+		},
+		Coverage:    Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients},
+		Gates:       g.withDefaults(),
+		Pairs:       []Pair{},
+		Measurement: measurement(ev.Health),
+		Exhibits:    exhibits(ev.Exhibits),
+	}
+	for _, leg := range ev.Legs() {
+		r.Run.Legs = append(r.Run.Legs, string(leg))
+	}
+	for _, p := range ev.Pairs {
+		r.Pairs = append(r.Pairs, buildPair(p))
+	}
+	r.Verdict = judge(r)
+	return r
+}
+
+func share(part, whole int64) *float64 {
+	if whole == 0 {
+		return nil
+	}
+	s := float64(part) / float64(whole)
+	return &s
+}
+
+func measurement(h shadow.Health) Measurement {
+	m := Measurement{
+		Records: h.Records, Shed: h.Shed, Overflow: h.Overflow, Gaps: h.Gaps, Open: h.Open,
+		LagMS: milliseconds(h.Lag),
+	}
+	if h.Records > 0 {
+		m.ShedRate = float64(h.Shed) / float64(h.Records)
+	}
+	return m
+}
+
+func exhibits(in []shadow.Exhibit) []Exhibit {
+	out := make([]Exhibit, 0, len(in))
+	for i, x := range in {
+		out = append(out, Exhibit{
+			ID: fmt.Sprintf("x%d", i+1), Finding: x.Finding, Reference: string(x.Reference), Candidate: string(x.Candidate),
+			Channel: x.Channel, Pattern: x.Pattern, Event: x.Event, EventID: x.ID, At: x.At,
+			Before: frame(x.Before), After: frame(x.After), Note: x.Note,
+		})
+	}
+	return out
+}
+
+func frame(f *shadow.Frame) *Frame {
+	if f == nil {
+		return nil
+	}
+	return &Frame{At: f.At, Bytes: f.Bytes, Digest: f.Digest, Shape: f.Shape}
+}
+
+// sums are the counts and latencies of one cell over the whole run.
+type sums struct {
+	counts  shadow.Counts
+	latency shadow.Latency
+}
+
+func (s *sums) add(c *shadow.Cell) {
+	s.counts.Add(&c.Counts)
+	s.latency.Add(c.Latency)
+}
+
+func buildPair(p shadow.Pair) Pair {
+	out := Pair{
+		Reference: string(p.Reference), Candidate: string(p.Candidate),
+		Cells: []Cell{}, Timeline: timeline(p.Cells), Curve: []Quantile{},
+	}
+	var total sums
+	byKey := make(map[shadow.Key]*sums)
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		s := byKey[c.Key]
+		if s == nil {
+			s = new(sums)
+			byKey[c.Key] = s
+		}
+		s.add(c)
+		total.add(c)
+	}
+	for key, s := range byKey {
+		out.Cells = append(out.Cells, buildCell(key, s))
+	}
+	slices.SortFunc(out.Cells, worstFirst)
+	out.Total = buildCell(shadow.Key{Type: "*", Pattern: "*", Event: "*"}, &total)
+	out.Curve = curve(&total.latency)
+	return out
+}
+
+// worstFirst orders cells by what hurts most.
+func worstFirst(a, b Cell) int {
+	return cmp.Or(
+		cmp.Compare(b.Missing, a.Missing),
+		cmp.Compare(b.PayloadDiffers, a.PayloadDiffers),
+		cmp.Compare(b.Duplicate+b.Reordered+b.Extra, a.Duplicate+a.Reordered+a.Extra),
+		cmp.Compare(b.Unknown, a.Unknown),
+		cmp.Compare(b.Expected, a.Expected),
+		cmp.Compare(a.Pattern, b.Pattern),
+		cmp.Compare(a.Event, b.Event),
+		cmp.Compare(a.Type, b.Type),
+	)
+}
+
+func buildCell(key shadow.Key, s *sums) Cell {
+	c := &s.counts
+	cell := Cell{
+		Type: key.Type, Pattern: key.Pattern, Event: key.Event,
+		Expected: c.Expected, Matched: c.Matched, Missing: c.Missing, Duplicate: c.Duplicate, Reordered: c.Reordered,
+		PayloadDiffers: c.PayloadDiffers, Unknown: c.Unknown, Extra: c.Extra, Rejected: c.Rejected,
+		Loss:    lossOf(c),
+		Dup:     Rates{Reference: rate(c.ReferenceDuplicate, c.Expected), Candidate: rate(c.Duplicate, c.Expected)},
+		Reorder: ReorderRates{Rates: Rates{Reference: rate(c.ReferenceReordered, c.Expected), Candidate: rate(c.Reordered, c.Expected)}, MaxDisplacement: c.MaxDisplacement},
+		Payload: Payload{Real: c.PayloadDiffers - c.SameJSON},
+		Noise:   Noise{Siblings: c.Siblings, Missing: c.SiblingMissing, Reordered: c.SiblingReordered},
+	}
+	cell.Reorder.Noise = rate(c.SiblingReordered, c.Siblings)
+	arrived := c.Matched + c.PayloadDiffers
+	cell.Payload.BytesEqual, cell.Payload.JSONEqual = rate(c.Matched, arrived), rate(c.Matched+c.SameJSON, arrived)
+	cell.Latency = LatencyMS{
+		Reference: percentiles(s.latency.Reference), Candidate: percentiles(s.latency.Candidate), PairedDelta: paired(&s.latency),
+	}
+	return cell
+}
+
+func lossOf(c *shadow.Counts) Loss {
+	l := Loss{
+		Reference: rate(c.ReferenceMissing, c.Expected), Candidate: rate(c.Missing, c.Expected),
+		ReferenceMissing: c.ReferenceMissing, Deff: designEffect(c.Expected, c.Missing, c.Clusters),
+	}
+	l.NEff = float64(c.Expected) / l.Deff
+	if c.Expected > 0 {
+		upper := differenceUpper(float64(c.Missing)/l.Deff, float64(c.ReferenceMissing)/l.Deff, l.NEff)
+		l.DiffUpper95 = &upper
+	}
+	return l
+}
+
+func rate(part, whole int64) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+func percentiles(h *hdrhistogram.Histogram) *Percentiles {
+	if h == nil || h.TotalCount() == 0 {
+		return nil
+	}
+	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1000 }
+	return &Percentiles{P50: at(50), P95: at(95), P99: at(99), Max: float64(h.Max()) / 1000}
+}
+
+func paired(l *shadow.Latency) *Percentiles {
+	if _, ok := l.PairedDelta(0.5); !ok {
+		return nil
+	}
+	at := func(q float64) float64 {
+		d, _ := l.PairedDelta(q)
+		return milliseconds(d)
+	}
+	return &Percentiles{P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: at(1)}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// curve returns the latency quantiles of both legs, dense towards the tail.
+func curve(l *shadow.Latency) []Quantile {
+	if l.Reference == nil && l.Candidate == nil {
+		return []Quantile{}
+	}
+	var out []Quantile
+	for _, q := range [...]float64{0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1} {
+		out = append(out, Quantile{Q: q, Reference: quantile(l.Reference, q), Candidate: quantile(l.Candidate, q)})
+	}
+	return out
+}
+
+func quantile(h *hdrhistogram.Histogram, q float64) float64 {
+	if h == nil {
+		return 0
+	}
+	return float64(h.ValueAtQuantile(100*q)) / 1000
+}

@@ -1,0 +1,199 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+)
+
+// Change is one figure that differs between two reports.
+type Change struct {
+	Reference, Candidate string // empty: of the whole report
+	Cell                 string // "pattern · event"; empty: the pair's total
+	Figure               string
+	Before, After        string
+}
+
+// Diff returns what changed from report a to report b: the verdict, gates
+// that failed or recovered, and every cell's findings.
+func Diff(a, b *Report) []Change {
+	var out []Change
+	if a.Verdict.State != b.Verdict.State {
+		out = append(out, Change{Figure: "verdict", Before: string(a.Verdict.State), After: string(b.Verdict.State)})
+	}
+	out = append(out, gateChanges(a, b)...)
+	for _, pair := range pairNames(a, b) {
+		p, q := find(a, pair), find(b, pair)
+		out = append(out, cellChanges(pair, "", &p.Total, &q.Total)...)
+		for _, key := range cellNames(p, q) {
+			out = append(out, cellChanges(pair, key.pattern+" · "+key.event, cell(p, key), cell(q, key))...)
+		}
+	}
+	return out
+}
+
+// WriteDiff writes changes for people, one a line.
+func WriteDiff(w io.Writer, changes []Change) error {
+	if len(changes) == 0 {
+		_, err := fmt.Fprintln(w, "no difference")
+		return err
+	}
+	for _, c := range changes {
+		where := "report"
+		if c.Candidate != "" {
+			where = c.Reference + " → " + c.Candidate
+		}
+		if c.Cell != "" {
+			where += "  " + c.Cell
+		}
+		if _, err := fmt.Fprintf(w, "%s  %s: %s → %s\n", where, c.Figure, c.Before, c.After); err != nil {
+			return fmt.Errorf("write changes: %w", err)
+		}
+	}
+	return nil
+}
+
+type pairName struct{ reference, candidate string }
+
+type cellName struct{ kind, pattern, event string }
+
+func gateChanges(a, b *Report) []Change {
+	failed := func(r *Report, gate Reason) bool {
+		return slices.ContainsFunc(r.Verdict.Reasons, func(x Reason) bool {
+			return x.Gate == gate.Gate && x.Candidate == gate.Candidate && x.Reference == gate.Reference
+		})
+	}
+	var out []Change
+	for _, x := range a.Verdict.Reasons {
+		if !failed(b, x) {
+			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "failed", After: "not failed"})
+		}
+	}
+	for _, x := range b.Verdict.Reasons {
+		if !failed(a, x) {
+			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "not failed", After: "failed: " + x.Text})
+		}
+	}
+	return out
+}
+
+func pairNames(reports ...*Report) []pairName {
+	var out []pairName
+	for _, r := range reports {
+		for _, p := range r.Pairs {
+			if n := (pairName{p.Reference, p.Candidate}); !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+func find(r *Report, n pairName) *Pair {
+	for i := range r.Pairs {
+		if r.Pairs[i].Reference == n.reference && r.Pairs[i].Candidate == n.candidate {
+			return &r.Pairs[i]
+		}
+	}
+	return new(Pair)
+}
+
+func cellNames(pairs ...*Pair) []cellName {
+	var out []cellName
+	for _, p := range pairs {
+		for _, c := range p.Cells {
+			if n := (cellName{c.Type, c.Pattern, c.Event}); !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+func cell(p *Pair, n cellName) *Cell {
+	for i := range p.Cells {
+		if c := &p.Cells[i]; c.Type == n.kind && c.Pattern == n.pattern && c.Event == n.event {
+			return c
+		}
+	}
+	return new(Cell)
+}
+
+func cellChanges(pair pairName, name string, a, b *Cell) []Change {
+	var out []Change
+	figure := func(figure string, before, after int64) {
+		if before != after {
+			out = append(out, Change{
+				Reference: pair.reference, Candidate: pair.candidate, Cell: name, Figure: figure,
+				Before: number(float64(before)), After: number(float64(after)),
+			})
+		}
+	}
+	figure("expected", a.Expected, b.Expected)
+	figure("missing", a.Missing, b.Missing)
+	figure("duplicate", a.Duplicate, b.Duplicate)
+	figure("reordered", a.Reordered, b.Reordered)
+	figure("payload_differs", a.PayloadDiffers, b.PayloadDiffers)
+	figure("extra", a.Extra, b.Extra)
+	figure("unknown", a.Unknown, b.Unknown)
+	return out
+}
+
+// Verify computes a report's verdict again from its cells and gates, and
+// returns an error that names the difference when it is not the one it holds.
+func Verify(r *Report) error {
+	again := *r
+	again.Pairs = slices.Clone(r.Pairs)
+	for i := range again.Pairs {
+		p := &again.Pairs[i]
+		if err := verifyTotal(p); err != nil {
+			return err
+		}
+	}
+	want := judge(&again)
+	if want.State != r.Verdict.State {
+		return fmt.Errorf("verify report: it says %s, its cells say %s", r.Verdict.State, want.State)
+	}
+	if !reflect.DeepEqual(gatesOf(want), gatesOf(r.Verdict)) {
+		return fmt.Errorf("verify report: it names the gates %v, its cells say %v", gatesOf(r.Verdict), gatesOf(want))
+	}
+	return nil
+}
+
+// verifyTotal checks that a pair's total is the sum of its cells.
+func verifyTotal(p *Pair) error {
+	var sum Cell
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		sum.Expected += c.Expected
+		sum.Matched += c.Matched
+		sum.Missing += c.Missing
+		sum.Duplicate += c.Duplicate
+		sum.Reordered += c.Reordered
+		sum.PayloadDiffers += c.PayloadDiffers
+		sum.Payload.Real += c.Payload.Real
+		sum.Extra += c.Extra
+		sum.Unknown += c.Unknown
+	}
+	if changes := cellChanges(pairName{p.Reference, p.Candidate}, "", &sum, &p.Total); len(changes) > 0 {
+		c := changes[0]
+		return fmt.Errorf("verify report: %s → %s: the cells sum up to %s %s, the total says %s", p.Reference, p.Candidate, c.Before, c.Figure, c.After)
+	}
+	if sum.Payload.Real != p.Total.Payload.Real {
+		return fmt.Errorf("verify report: %s → %s: the cells hold %d real payload differences, the total says %d",
+			p.Reference, p.Candidate, sum.Payload.Real, p.Total.Payload.Real)
+	}
+	return nil
+}
+
+func gatesOf(v Verdict) []string {
+	out := []string{}
+	for _, r := range v.Reasons {
+		out = append(out, r.Reference+"→"+r.Candidate+" "+r.Gate)
+	}
+	for _, r := range v.Insufficient {
+		out = append(out, r.Reference+"→"+r.Candidate+" "+r.Gate+"?")
+	}
+	return out
+}

@@ -1,0 +1,115 @@
+package report
+
+import (
+	"math"
+
+	"github.com/offramp/offramp/shadow"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+const (
+	confidence = 0.95
+	z95        = 1.6448536269514722 // standard normal quantile of 0.95
+	// exactUpTo is the number of losses up to which the exact bound is used:
+	// Wilson's is a little too optimistic near zero.
+	exactUpTo = 10
+)
+
+// upperBound returns the one-sided 95 % upper confidence bound of a
+// proportion of which x in n were observed: Clopper and Pearson's exact one
+// for few, else Wilson's score bound. x and n need not be whole, as a design
+// effect divides them. It is 1 when nothing was observed.
+func upperBound(x, n float64) float64 {
+	switch {
+	case n <= 0 || x >= n:
+		return 1
+	case x <= exactUpTo:
+		return distuv.Beta{Alpha: x + 1, Beta: n - x}.Quantile(confidence)
+	default:
+		return wilsonUpper(x, n)
+	}
+}
+
+func wilsonUpper(x, n float64) float64 {
+	p, z2 := x/n, z95*z95
+	return (p + z2/(2*n) + z95*math.Sqrt(p*(1-p)/n+z2/(4*n*n))) / (1 + z2/n)
+}
+
+// lowerBound returns the one-sided 95 % lower confidence bound.
+func lowerBound(x, n float64) float64 {
+	switch {
+	case n <= 0 || x <= 0:
+		return 0
+	case x <= exactUpTo:
+		return distuv.Beta{Alpha: x, Beta: n - x + 1}.Quantile(1 - confidence)
+	default:
+		return 1 - wilsonUpper(n-x, n)
+	}
+}
+
+// differenceUpper returns an upper 95 % bound of candidate minus reference,
+// by Newcombe's method of squaring the two proportions' own margins. The two
+// are taken as independent, which errs on the side of caution: the same
+// events are behind both.
+func differenceUpper(candidate, reference, n float64) float64 {
+	if n <= 0 {
+		return 1
+	}
+	pc, pr := candidate/n, reference/n
+	if reference == 0 {
+		return upperBound(candidate, n)
+	}
+	up, down := upperBound(candidate, n)-pc, pr-lowerBound(reference, n)
+	return pc - pr + math.Sqrt(up*up+down*down)
+}
+
+// neededForZero returns how many events without a loss it takes to bound the
+// loss rate by limit.
+func neededForZero(limit float64) float64 {
+	if limit <= 0 || limit >= 1 {
+		return math.Inf(1)
+	}
+	return math.Ceil(math.Log(1-confidence) / math.Log1p(-limit))
+}
+
+// needed returns how many events it takes to bound the loss rate by limit, if
+// losses go on at the observed rate. It is infinite when that rate is too
+// high for any number of events.
+func needed(limit, rate float64) float64 {
+	if rate <= 0 {
+		return neededForZero(limit)
+	}
+	if rate >= limit {
+		return math.Inf(1)
+	}
+	low, high := 1.0, 1.0
+	for upperBound(rate*high, high) > limit {
+		low, high = high, high*2
+		if high > 1e15 {
+			return math.Inf(1)
+		}
+	}
+	for high-low > 1 {
+		mid := math.Floor((low + high) / 2)
+		if upperBound(rate*mid, mid) > limit {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return high
+}
+
+// designEffect returns how much the variance of the loss rate is inflated by
+// losses coming together in one channel and minute: the variance of the
+// ratio estimator over clusters, divided by the binomial one. It is at least 1.
+func designEffect(n, x int64, c shadow.Clusters) float64 {
+	if n == 0 || x == 0 || x == n || c.Number < 2 {
+		return 1
+	}
+	total := float64(n)
+	p := float64(x) / total
+	k := float64(c.Number)
+	between := k / (k - 1) * (c.X2 - 2*p*c.NX + p*p*c.N2) / (total * total)
+	return math.Max(1, between/(p*(1-p)/total))
+}

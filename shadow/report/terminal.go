@@ -1,0 +1,171 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// Bounds that keep the terminal form within forty lines.
+const (
+	maxLines        = 40
+	maxTerminalLine = 118
+	maxReasons      = 6
+	maxPairs        = 4
+	maxCells        = 10
+)
+
+// WriteTerminal writes the report for people, in at most forty lines, worst
+// first.
+func WriteTerminal(w io.Writer, r *Report) error {
+	var b bytes.Buffer
+	headline(&b, r)
+	reasons(&b, r)
+	pairs(&b, r)
+	cells(&b, r)
+	footer(&b, r)
+	lines := strings.SplitAfter(b.String(), "\n")
+	if len(lines) > maxLines {
+		lines = lines[:maxLines]
+	}
+	if _, err := io.WriteString(w, strings.Join(lines, "")); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+// headlines say each verdict in a sentence.
+var headlines = map[State]string{
+	Ready:               "READY: the candidate did what the reference did. You can go on.",
+	ReadyWithExceptions: "READY WITH EXCEPTIONS: you can go on; the accepted differences are listed.",
+	NotReady:            "NOT READY: do not go on before the following is resolved.",
+	InsufficientData:    "INSUFFICIENT DATA: nothing is known to be wrong, but too little was seen to be sure.",
+}
+
+func headline(b *bytes.Buffer, r *Report) {
+	fmt.Fprintf(b, "%s\n", headlines[r.Verdict.State])
+	fmt.Fprintf(b, "app %s, stage %s", r.Run.App, r.Run.Stage)
+	if !r.Run.From.IsZero() {
+		fmt.Fprintf(b, ", %s to %s UTC", r.Run.From.UTC().Format("2006-01-02 15:04"), r.Run.To.UTC().Format("2006-01-02 15:04"))
+	}
+	b.WriteString("\n\n")
+}
+
+func reasons(b *bytes.Buffer, r *Report) {
+	left := maxReasons
+	line := func(mark, candidate, rule, text string) {
+		if left--; left < 0 {
+			return
+		}
+		where := ""
+		if candidate != "" {
+			where = candidate + ": "
+		}
+		if rule != "*" && rule != "" {
+			text += " (mostly " + rule + ")"
+		}
+		fmt.Fprintf(b, "  %s %s\n", mark, clip(where+text, maxTerminalLine-4))
+	}
+	for _, x := range r.Verdict.Reasons {
+		line("x", x.Candidate, x.Rule, x.Text)
+	}
+	for _, x := range r.Verdict.Insufficient {
+		line("?", x.Candidate, x.Rule, x.Text)
+	}
+	if left < 0 {
+		fmt.Fprintf(b, "    and %d more, in the JSON and HTML forms\n", -left)
+	}
+	if left < maxReasons {
+		b.WriteByte('\n')
+	}
+}
+
+func pairs(b *bytes.Buffer, r *Report) {
+	if len(r.Pairs) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "comparison\texpected\tmatched\tmissing\tduplicate\treordered\tpayload\textra\trefused\tunknown\t")
+	for i, p := range r.Pairs {
+		if i == maxPairs {
+			break
+		}
+		c := &p.Total
+		fmt.Fprintf(t, "%s > %s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Reference, p.Candidate, c.Expected, c.Matched,
+			c.Missing, c.Duplicate, c.Reordered, c.PayloadDiffers, c.Extra, rejections(c), c.Unknown)
+	}
+	_ = t.Flush() // into a buffer
+	b.WriteByte('\n')
+	for i, p := range r.Pairs {
+		if i == maxPairs {
+			break
+		}
+		fmt.Fprintf(b, "%s > %s: %s\n", p.Reference, p.Candidate, clip(summary(p.Total), maxTerminalLine-30))
+	}
+	b.WriteByte('\n')
+}
+
+// summary says a pair's loss bound and latency in a line.
+func summary(c Cell) string {
+	var parts []string
+	if c.Loss.DiffUpper95 != nil {
+		parts = append(parts, fmt.Sprintf("loss %s, with 95 %% confidence below %s", percent(c.Loss.Candidate), percent(*c.Loss.DiffUpper95)))
+	}
+	if l := c.Latency; l.Candidate != nil {
+		parts = append(parts, fmt.Sprintf("latency p50 %s p99 %s ms", ms(l.Candidate.P50), ms(l.Candidate.P99)))
+	}
+	if l := c.Latency; l.PairedDelta != nil {
+		parts = append(parts, fmt.Sprintf("against the reference p50 %+.1f p99 %+.1f ms", l.PairedDelta.P50, l.PairedDelta.P99))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func ms(v float64) string { return fmt.Sprintf("%.1f", v) }
+
+func cells(b *bytes.Buffer, r *Report) {
+	if len(r.Pairs) == 0 {
+		return
+	}
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "worst first\tevent\texpected\tmissing\tduplicate\treordered\tpayload\tunknown\tp99 ms")
+	shown := 0
+	for _, p := range r.Pairs {
+		for _, c := range p.Cells {
+			if shown++; shown > maxCells {
+				continue
+			}
+			p99 := "-"
+			if c.Latency.Candidate != nil {
+				p99 = ms(c.Latency.Candidate.P99)
+			}
+			fmt.Fprintf(t, "%s %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.Candidate, clip(c.Pattern, 36), clip(c.Event, 20), c.Expected,
+				c.Missing, c.Duplicate, c.Reordered, c.PayloadDiffers, c.Unknown, p99)
+		}
+	}
+	_ = t.Flush() // into a buffer
+	if shown > maxCells {
+		fmt.Fprintf(b, "and %d more cells, in the JSON and HTML forms\n", shown-maxCells)
+	}
+	b.WriteByte('\n')
+}
+
+func footer(b *bytes.Buffer, r *Report) {
+	m := r.Measurement
+	path := "not known"
+	if p := r.Coverage.PublishPath; p != nil {
+		path = percent(*p)
+	}
+	fmt.Fprintf(b, "seen: %s of publishes passed the gateway; records %d, dropped %d; gaps %d; still open %d\n",
+		path, m.Records, m.Shed, m.Gaps, m.Open)
+}
+
+// clip cuts a text to n characters.
+func clip(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	return string(runes[:n-1]) + "…"
+}

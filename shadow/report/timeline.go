@@ -1,0 +1,103 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/offramp/offramp/shadow"
+)
+
+// maxIntervals bounds the timeline; longer runs get wider intervals.
+const maxIntervals = 120
+
+// timeline sums a pair's cells over equal stretches of time.
+func timeline(cells []shadow.Cell) []Interval {
+	from, to := extent(cells)
+	if from.IsZero() {
+		return []Interval{}
+	}
+	step := stepFor(to.Sub(from))
+	from = from.Truncate(step)
+	buckets := make([]map[string]*PatternSpan, int(to.Sub(from)/step)+1)
+	missing := make([]int64, len(buckets))
+	for i := range cells {
+		c := &cells[i]
+		at := int(c.Start.Sub(from) / step)
+		if empty(c) || at < 0 || at >= len(buckets) {
+			continue
+		}
+		if buckets[at] == nil {
+			buckets[at] = make(map[string]*PatternSpan)
+		}
+		addSpan(buckets[at], c)
+		missing[at] += c.Counts.Missing
+	}
+	out := []Interval{}
+	var expected, lost int64
+	for i, spans := range buckets {
+		if spans == nil {
+			continue
+		}
+		iv := interval(from.Add(time.Duration(i)*step), step, spans)
+		iv.Missing = missing[i]
+		expected, lost = expected+iv.Expected, lost+iv.Missing
+		iv.Upper95 = upperBound(float64(lost), float64(expected))
+		out = append(out, iv)
+	}
+	return out
+}
+
+func empty(c *shadow.Cell) bool { return c.Counts.Expected+c.Counts.Unknown+c.Counts.Extra == 0 }
+
+func extent(cells []shadow.Cell) (from, to time.Time) {
+	for i := range cells {
+		c := &cells[i]
+		if empty(c) {
+			continue
+		}
+		if from.IsZero() || c.Start.Before(from) {
+			from = c.Start
+		}
+		if end := c.Start.Add(c.Span); end.After(to) {
+			to = end
+		}
+	}
+	return from, to
+}
+
+// stepFor returns a round width that gives at most maxIntervals.
+func stepFor(length time.Duration) time.Duration {
+	for _, step := range [...]time.Duration{
+		time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+	} {
+		if length/step <= maxIntervals {
+			return step
+		}
+	}
+	return 24 * time.Hour
+}
+
+func addSpan(spans map[string]*PatternSpan, c *shadow.Cell) {
+	s := spans[c.Pattern]
+	if s == nil {
+		s = &PatternSpan{Pattern: c.Pattern}
+		spans[c.Pattern] = s
+	}
+	n := &c.Counts
+	s.Expected += n.Expected
+	s.Faults += n.Missing + n.Duplicate + n.Reordered + n.PayloadDiffers + n.Extra
+	s.Unknown += n.Unknown
+}
+
+func interval(start time.Time, step time.Duration, spans map[string]*PatternSpan) Interval {
+	iv := Interval{Start: start, Seconds: step.Seconds()}
+	for _, s := range spans {
+		iv.Patterns = append(iv.Patterns, *s)
+		iv.Expected += s.Expected
+		iv.Faults += s.Faults
+		iv.Unknown += s.Unknown
+	}
+	slices.SortFunc(iv.Patterns, func(a, b PatternSpan) int { return cmp.Compare(a.Pattern, b.Pattern) })
+	return iv
+}

@@ -1,0 +1,408 @@
+package shadow
+
+import "time"
+
+// legState is what became of one event on one leg.
+type legState uint8
+
+const (
+	stateAbsent   legState = iota // it had no reason to be there
+	stateSeen                     // it arrived
+	stateMissing                  // it should have arrived and did not
+	stateUnknown                  // it could not be observed
+	stateRejected                 // the backend refused it
+)
+
+// outcome is one event on one leg.
+type outcome struct {
+	state   legState
+	decided bool     // nothing that is still to come can change it
+	unsure  bool     // near a gap: repeats and order prove nothing
+	differs bool     // arrived with another payload
+	order   int      // place among the arrivals of the leg's main view, or none
+	again   int      // further arrivals
+	first   *arrival // the earliest, if it arrived
+	code    uint32   // result code, if rejected
+}
+
+func (p *sweeper) outcome(s, leg int) *outcome { return &p.outcomes[s*len(p.window.legs)+leg] }
+
+// judge decides every event on every leg.
+func (p *sweeper) judge() {
+	n := len(p.slots) * len(p.window.legs)
+	if cap(p.outcomes) < n {
+		p.outcomes = make([]outcome, n, n+n/4)
+	}
+	p.outcomes = p.outcomes[:n]
+	for i := range p.outcomes {
+		p.outcomes[i] = outcome{order: none}
+	}
+	for leg := range p.window.legs {
+		main := p.mainView(leg)
+		for i := range p.views {
+			if p.views[i].leg == leg {
+				p.judgeSeen(&p.views[i], i == main)
+			}
+		}
+		for s := range p.slots {
+			p.judgeSlot(s, leg)
+		}
+	}
+}
+
+// mainView returns the view of a leg that saw most.
+func (p *sweeper) mainView(leg int) int {
+	best := none
+	for i := range p.views {
+		if p.views[i].leg == leg && (best == none || len(p.views[i].view.arrivals) > len(p.views[best].view.arrivals)) {
+			best = i
+		}
+	}
+	return best
+}
+
+// judgeSeen notes what one view saw.
+func (p *sweeper) judgeSeen(v *viewPass, main bool) {
+	again := make(map[int]int)
+	for a, s := range v.slotOf {
+		if s == none {
+			continue
+		}
+		o, x := p.outcome(s, v.leg), &v.view.arrivals[a]
+		if v.first[s] != a {
+			if x.at <= p.settled() {
+				again[s]++
+				o.unsure = o.unsure || p.gap(v.leg, span{from: p.slots[s].at - p.edge(), to: x.at + p.edge()})
+			}
+			continue
+		}
+		o.state = stateSeen
+		if o.first == nil || x.at < o.first.at {
+			o.first = x
+		}
+		if main {
+			o.order = a
+		}
+		o.differs = o.differs || differs(&p.slots[s], x)
+	}
+	for s, n := range again {
+		o := p.outcome(s, v.leg)
+		o.again = max(o.again, n)
+	}
+}
+
+func differs(s *slot, x *arrival) bool {
+	return s.key != x.key || (s.user != 0 && x.user != 0 && s.user != x.user)
+}
+
+func (p *sweeper) judgeSlot(s, leg int) {
+	o, slot := p.outcome(s, leg), &p.slots[s]
+	if o.state == stateSeen {
+		// What was paired by place only may yet turn out to be another event.
+		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)
+		o.decided = sure && (p.window.legs[leg].views[0].socket == "" || p.everywhere(s, leg))
+		o.unsure = o.unsure || p.gap(leg, span{from: slot.at - p.edge(), to: o.first.at + p.edge()})
+		return
+	}
+	switch {
+	case p.gap(leg, span{from: slot.at, to: slot.at + p.edge()}):
+		o.state = stateUnknown
+	default:
+		p.judgeUnseen(s, leg, o)
+	}
+	o.decided = o.state == stateAbsent || o.state == stateRejected
+	if o.state == stateMissing && (p.mode == closeCut || (p.mode == closeHalf && slot.at > p.now-p.wait())) {
+		o.state = stateUnknown
+	}
+}
+
+// gap reports whether a leg could not be observed in a span.
+func (p *sweeper) gap(leg int, s span) bool {
+	l := &p.window.legs[leg]
+	if l.gaps.overlap(s) {
+		return true
+	}
+	g := p.app.gaps[l.name]
+	return g != nil && g.overlap(s)
+}
+
+// everywhere reports whether every socket that had to show an event did.
+func (p *sweeper) everywhere(s, leg int) bool {
+	for i := range p.views {
+		v := &p.views[i]
+		if v.leg == leg && v.first[s] == none && p.presence(v.view, s) == stateMissing {
+			return false
+		}
+	}
+	return true
+}
+
+// presence says what it means that a socket did not show an event.
+func (p *sweeper) presence(v *view, s int) legState {
+	slot := &p.slots[s]
+	if slot.truth {
+		if e := &p.window.events[slot.event]; e.excludes && e.except == v.socket {
+			return stateAbsent
+		}
+	}
+	switch {
+	case slot.at < v.from-p.edge() || (v.to != 0 && slot.at > v.to+p.edge()):
+		return stateAbsent
+	case slot.at < v.from+p.edge() || (v.to != 0 && slot.at > v.to-p.edge()):
+		return stateUnknown
+	default:
+		return stateMissing
+	}
+}
+
+// judgeUnseen decides an event that did not arrive on a leg.
+func (p *sweeper) judgeUnseen(s, leg int, o *outcome) {
+	l, slot := &p.window.legs[leg], &p.slots[s]
+	switch kindOf(l.name) {
+	case kindVendor:
+		o.state = p.unseenBySockets(s, leg)
+	case kindEngine:
+		o.state = p.unseenByEngine(slot, l)
+	case kindBackend:
+		p.unseenByBackend(slot, leg, o)
+	}
+}
+
+func (p *sweeper) unseenBySockets(s, leg int) legState {
+	result := stateAbsent
+	for i := range p.views {
+		if p.views[i].leg != leg {
+			continue
+		}
+		switch p.presence(p.views[i].view, s) {
+		case stateMissing:
+			return stateMissing
+		case stateUnknown:
+			result = stateUnknown
+		}
+	}
+	return result
+}
+
+// unseenByEngine goes by how many subscribers the channel had: the event was
+// due if there was one who was not excluded.
+func (p *sweeper) unseenByEngine(slot *slot, l *leg) legState {
+	need := 1
+	if slot.truth && p.window.events[slot.event].excludes {
+		need = 2
+	}
+	low, high := l.occupied.during(span{from: slot.at - p.edge(), to: slot.at + p.edge()})
+	switch {
+	case low >= need:
+		return stateMissing
+	case high >= need:
+		return stateUnknown
+	default:
+		return stateAbsent
+	}
+}
+
+// unseenByBackend goes by what the backend said of the event when it was
+// handed over. Only an event that it took can be missing.
+func (p *sweeper) unseenByBackend(slot *slot, leg int, o *outcome) {
+	if !slot.truth {
+		return // never handed over
+	}
+	heard := p.app.hears(p.window.legs[leg].name)
+	code := p.window.events[slot.event].answers[leg]
+	switch {
+	case code == 0 && !heard.answers && heard.delivered:
+		o.state = stateMissing // a leg that never says what it took
+	case code == 0:
+		o.state = stateUnknown
+	case accepted(p.state.codes.text(code)):
+		o.state = stateMissing
+	default:
+		o.state, o.code = stateRejected, code
+	}
+}
+
+// count adds the first cut slots to their cells.
+func (p *sweeper) count(cut int) {
+	for s := range p.slots[:cut] {
+		if p.outcome(s, 0).state == stateSeen {
+			p.target.coverage.Delivered++
+			if p.slots[s].truth {
+				p.target.coverage.Published++
+			}
+		}
+	}
+	for leg := 1; leg < len(p.window.legs); leg++ {
+		for s := range p.slots[:cut] {
+			p.countSlot(s, leg)
+		}
+		p.countOrder(cut, leg)
+		p.countSiblings(cut, leg)
+	}
+}
+
+func (p *sweeper) countSlot(s, leg int) {
+	slot, ref, o := &p.slots[s], p.outcome(s, 0), p.outcome(s, leg)
+	if o.state == stateAbsent {
+		return
+	}
+	c, times := p.cell(leg, slot.name, slot.at)
+	switch o.state {
+	case stateRejected:
+		c.reject(p.state.codes.text(o.code), 1)
+		return
+	case stateUnknown:
+		c.Unknown++
+		return
+	case stateMissing:
+		c.Missing++
+		p.exhibit("missing", s, leg)
+	case stateSeen:
+		p.countSeen(c, s, leg)
+		p.time(times, s, leg)
+	}
+	c.Expected++
+	if ref.state == stateMissing {
+		c.ReferenceMissing++
+	}
+	if !ref.unsure {
+		c.ReferenceDuplicate += int64(ref.again)
+	}
+	p.charge(leg, slot, o.state == stateMissing)
+}
+
+func (p *sweeper) countSeen(c *Counts, s, leg int) {
+	o := p.outcome(s, leg)
+	switch {
+	case !o.differs:
+		c.Matched++
+	default:
+		c.PayloadDiffers++
+		if body := p.body(s); body != nil && o.first.body != nil && sameJSON(body, o.first.body) {
+			c.SameJSON++
+		}
+		p.exhibit("payload_differs", s, leg)
+	}
+	switch {
+	case o.again == 0:
+	case o.unsure:
+		c.Unknown += int64(o.again)
+	default:
+		c.Duplicate += int64(o.again)
+		p.exhibit("duplicate", s, leg)
+	}
+}
+
+// body returns the payload an event should have, nil when it was not kept.
+func (p *sweeper) body(s int) []byte {
+	if p.slots[s].truth {
+		return p.window.events[p.slots[s].event].body
+	}
+	if o := p.outcome(s, 0); o.first != nil {
+		return o.first.body
+	}
+	return nil
+}
+
+func (p *sweeper) time(l *Latency, s, leg int) {
+	ref, o := p.outcome(s, 0), p.outcome(s, leg)
+	if p.slots[s].truth {
+		l.candidate(time.Duration(o.first.at - p.slots[s].at))
+	}
+	if ref.state != stateSeen {
+		return
+	}
+	if p.slots[s].truth {
+		l.reference(time.Duration(ref.first.at - p.slots[s].at))
+	}
+	l.delta(time.Duration(o.first.at - ref.first.at))
+}
+
+func (p *sweeper) countOrder(cut, leg int) {
+	late, displacement := misplaced(p.places(cut, leg, 0))
+	for _, s := range late {
+		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
+		c.Reordered++
+		c.MaxDisplacement = max(c.MaxDisplacement, int64(displacement))
+		p.exhibit("reordered", s, leg)
+	}
+	late, _ = misplaced(p.places(cut, 0, leg))
+	for _, s := range late {
+		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
+		c.ReferenceReordered++
+	}
+}
+
+// places returns where the first cut slots came on two legs.
+func (p *sweeper) places(cut, judged, other int) []placed {
+	p.placed = p.placed[:0]
+	for s := range p.slots[:cut] {
+		j, o := p.outcome(s, judged), p.outcome(s, other)
+		place := placed{judged: j.order, other: o.order}
+		if j.unsure {
+			place.judged = none
+		}
+		p.placed = append(p.placed, place)
+	}
+	return p.placed
+}
+
+// countLeft counts arrivals that waited long enough and are no event's:
+// repeats of events closed before, and what only the candidate delivered.
+func (p *sweeper) countLeft() {
+	for i := range p.views {
+		v := &p.views[i]
+		for a, s := range v.slotOf {
+			if x := &v.view.arrivals[a]; s == none && x.at <= p.expired() {
+				p.countStray(v.leg, x)
+			}
+		}
+	}
+}
+
+func (p *sweeper) countStray(leg int, x *arrival) {
+	seen, known := p.lately()[p.lateKey(x)]
+	around := span{from: x.at - p.wait(), to: x.at + p.edge()}
+	if leg == 0 {
+		p.countStrayReference(seen, x)
+		return
+	}
+	if known && seen&(1<<leg) == 0 {
+		return // later than the window: it was counted as missing
+	}
+	c, _ := p.cell(leg, x.name, x.at)
+	switch {
+	case p.gap(leg, around) || p.gap(0, around):
+		c.Unknown++
+	case known:
+		c.Duplicate++
+	case p.observed(x.at):
+		c.Extra++
+	}
+}
+
+func (p *sweeper) countStrayReference(seen uint16, x *arrival) {
+	if seen&1 == 0 {
+		return
+	}
+	for leg := 1; leg < len(p.window.legs); leg++ {
+		c, _ := p.cell(leg, x.name, x.at)
+		c.ReferenceDuplicate++
+	}
+}
+
+// observed reports whether the reference would surely have shown an event
+// that it delivered at a time.
+func (p *sweeper) observed(at int64) bool {
+	l := &p.window.legs[0]
+	if kindOf(l.name) == kindEngine {
+		low, _ := l.occupied.during(span{from: at - p.edge(), to: at + p.edge()})
+		return low >= 2
+	}
+	for _, v := range l.views {
+		if at >= v.from+p.edge() && (v.to == 0 || at <= v.to-p.edge()) {
+			return true
+		}
+	}
+	return false
+}

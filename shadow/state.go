@@ -1,0 +1,263 @@
+package shadow
+
+import (
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// state is all that the comparator knows. Its methods take the time they act
+// at, in nanoseconds as nanos gives them, and know no clock of their own.
+type state struct {
+	config Config
+	lookup func(string) (*proxy.App, bool)
+	hasher hasher
+	start  time.Time
+	codes  *names // result codes of backends
+	apps   map[string]*appState
+	ledger *ledger
+	sweeps sweeper
+	open   int // events and arrivals in all windows
+	bodies int // bytes of payload held
+}
+
+// appState is one app's share.
+type appState struct {
+	id       string
+	app      *proxy.App
+	windows  map[protocol.ChannelName]*window
+	patterns *names
+	events   *names
+	gaps     map[proxy.Leg]*gaps
+	heard    map[proxy.Leg]*hearing
+	coverage Coverage
+	overflow int64
+	gapCount int64
+	exhibits exhibits
+}
+
+// hearing is what was ever heard of a leg.
+type hearing struct {
+	delivered bool
+	answers   bool // it says what became of events handed to it
+}
+
+// maxCodes bounds the result codes told apart.
+const maxCodes = 64
+
+// maxWindows bounds the channels watched per app; events on further ones are
+// counted as overflow.
+const maxWindows = 1 << 20
+
+func newState(c Config, lookup func(string) (*proxy.App, bool)) *state {
+	return &state{
+		config: c, lookup: lookup, hasher: newHasher(), start: time.Now(), codes: newNames(maxCodes),
+		apps: make(map[string]*appState), ledger: newLedger(c.Keep),
+	}
+}
+
+// nanos puts a time on the scale the state uses: Unix nanoseconds that follow
+// the monotonic clock where the time has its reading.
+func (s *state) nanos(t time.Time) int64 { return s.start.UnixNano() + int64(t.Sub(s.start)) }
+
+// application returns the state of an app, nil when there is no such app.
+func (s *state) application(id string) *appState {
+	app, ok := s.lookup(id)
+	if !ok {
+		return nil
+	}
+	a := s.apps[id]
+	if a == nil {
+		a = &appState{
+			id: id, windows: make(map[protocol.ChannelName]*window),
+			patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
+			gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
+		}
+		s.apps[id] = a
+	}
+	a.app = app
+	return a
+}
+
+// window returns a channel's window, nil when there are too many.
+func (a *appState) window(topic protocol.ChannelName) *window {
+	w := a.windows[topic]
+	switch {
+	case w != nil:
+		w.configure(a.app)
+	case len(a.windows) >= maxWindows:
+		a.overflow++
+		return nil
+	default:
+		w = newWindow(topic, a.app, a.patterns)
+		a.windows[topic] = w
+	}
+	return w
+}
+
+func (a *appState) hears(name proxy.Leg) *hearing {
+	h := a.heard[name]
+	if h == nil {
+		h = new(hearing)
+		a.heard[name] = h
+	}
+	return h
+}
+
+// observe takes one record in.
+func (s *state) observe(r *proxy.Record) {
+	topic := r.Topic
+	if topic.App == "" && r.Event != nil {
+		topic = r.Event.Topic
+	}
+	if topic.Channel == "" && r.Event != nil {
+		topic.Channel = r.Event.Topic.Channel
+	}
+	if r.Kind == proxy.KindGap {
+		s.gap(legOf{app: topic.App, leg: r.Leg}, topic.Channel, span{from: s.nanos(r.From), to: s.nanos(r.At)})
+		return
+	}
+	a := s.application(topic.App)
+	if a == nil || topic.Channel == "" {
+		return
+	}
+	w := a.window(topic.Channel)
+	if w == nil {
+		return
+	}
+	at := s.nanos(r.At)
+	switch r.Kind {
+	case proxy.KindPublished:
+		s.published(a, w, r, at)
+	case proxy.KindDelivered:
+		s.delivered(a, w, r, at)
+	case proxy.KindMirrored:
+		s.answered(a, w, r, at)
+	case proxy.KindSubscribed, proxy.KindUnsubscribed:
+		s.subscription(w, r, at)
+	}
+}
+
+// gap notes that a leg could not be observed, on one channel or on all.
+func (s *state) gap(key legOf, channel protocol.ChannelName, g span) {
+	a := s.application(key.app)
+	if a == nil {
+		return
+	}
+	a.gapCount++
+	if channel == "" {
+		if a.gaps[key.leg] == nil {
+			a.gaps[key.leg] = new(gaps)
+		}
+		a.gaps[key.leg].add(g)
+		return
+	}
+	if w := a.window(channel); w != nil {
+		if i := w.leg(key.leg); i != none {
+			w.legs[i].gaps.add(g)
+		}
+	}
+}
+
+func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
+	ev := r.Event
+	if ev == nil || internal(ev.Name) {
+		return
+	}
+	if !ev.At.IsZero() {
+		at = s.nanos(ev.At)
+	}
+	p := published{
+		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
+		except: ev.Except, body: s.hold(ev.Data), size: len(ev.Data),
+	}
+	if p.except == "" {
+		p.except = ev.Socket
+	}
+	p.excludes = p.except != ""
+	w.events = append(w.events, p)
+	s.open++
+	s.bound(a, w, len(w.events), at)
+}
+
+func (s *state) delivered(a *appState, w *window, r *proxy.Record, at int64) {
+	ev := r.Event
+	if ev == nil || internal(ev.Name) {
+		return
+	}
+	if r.Leg == proxy.LegEngine && r.Socket == "" && r.Count == 0 {
+		return // handed to nobody
+	}
+	i := w.leg(r.Leg)
+	if i == none {
+		return
+	}
+	a.hears(r.Leg).delivered = true
+	v := w.legs[i].view(r.Socket, at, s.config.Views)
+	if v == nil {
+		return // enough sockets are watched already
+	}
+	v.arrivals = append(v.arrivals, arrival{
+		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
+		body: s.hold(ev.Data), size: len(ev.Data),
+	})
+	s.open++
+	s.bound(a, w, len(v.arrivals), at)
+}
+
+func (s *state) answered(a *appState, w *window, r *proxy.Record, at int64) {
+	i := w.leg(r.Leg)
+	if i == none || r.Event == nil {
+		return
+	}
+	a.hears(r.Leg).answers = true
+	if len(w.answers) < s.config.ChannelWindow {
+		w.answers = append(w.answers, answer{id: r.Event.ID, at: at, leg: i, code: s.codes.number(r.Text)})
+	}
+}
+
+func (s *state) subscription(w *window, r *proxy.Record, at int64) {
+	i := w.leg(r.Leg)
+	if i == none {
+		return
+	}
+	l := &w.legs[i]
+	joined := r.Kind == proxy.KindSubscribed
+	if r.Leg != proxy.LegVendor {
+		count := r.Count
+		if joined {
+			count = max(1, count)
+		}
+		l.occupied.set(at, count)
+		return
+	}
+	if joined {
+		l.view(r.Socket, at, s.config.Views)
+		return
+	}
+	for _, v := range l.views {
+		if v.socket == r.Socket && v.to == 0 {
+			v.to = at
+		}
+	}
+}
+
+// bound closes the older half of a window that is full, or that grows while
+// all windows together are.
+func (s *state) bound(a *appState, w *window, size int, now int64) {
+	if size > s.config.ChannelWindow || (s.open > s.config.OpenWindow && size > 64) {
+		s.sweepWindow(a, w, now, closeHalf)
+	}
+}
+
+// hold returns a payload if the budget still has room for it.
+func (s *state) hold(body []byte) []byte {
+	if s.bodies+len(body) > s.config.Bodies {
+		return nil
+	}
+	s.bodies += len(body)
+	return body
+}
+
+func (s *state) release(body []byte) { s.bodies -= len(body) }
