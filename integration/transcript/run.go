@@ -1,0 +1,230 @@
+package transcript
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// Target is what a script runs against.
+type Target interface {
+	// Configure changes the app's settings: "client_events", or "no client_events".
+	Configure(settings string) error
+	// Connect opens a connection with the query of a WebSocket URL.
+	Connect(query string) (Client, error)
+	// Publish does what POST events does. except is a socket id or empty.
+	Publish(channels []string, event, data, except string) error
+	// Terminate does what POST users/ID/terminate_connections does.
+	Terminate(userID string) error
+	// Settle returns once all that was done has had its effect.
+	Settle()
+	// Sleep lets time pass.
+	Sleep(d time.Duration)
+	// Credential returns the app's key and secret.
+	Credential() (key, secret string)
+}
+
+// Client is one connection to a target.
+type Client interface {
+	Send(frame string) error
+	// Next returns the next frame received; ok is false if there is none.
+	Next() (frame string, ok bool)
+	// Closed reports how the server has closed the connection, if it has.
+	Closed() (code int, reason string, closed bool)
+	Close() error
+}
+
+// Run carries out the script's steps and returns what did not go as written.
+func (s Script) Run(target Target) error {
+	r := runner{target: target, conns: make(map[string]*conn)}
+	for _, step := range s.Steps {
+		if err := r.step(step); err != nil {
+			return fmt.Errorf("%s:%d: %w", s.File, step.Line, err)
+		}
+	}
+	target.Settle()
+	for name, c := range r.conns {
+		if frame, ok := c.client.Next(); ok {
+			return fmt.Errorf("%s: at the end of %q, %s has yet to read %s", s.File, s.Title, name, frame)
+		}
+	}
+	return nil
+}
+
+type runner struct {
+	target Target
+	conns  map[string]*conn
+}
+
+type conn struct {
+	client Client
+	id     protocol.SocketID
+}
+
+func (r *runner) step(s Step) error {
+	rest, err := r.expand(s.Rest)
+	if err != nil {
+		return err
+	}
+	if s.Who == "" {
+		return r.global(s.Verb, rest)
+	}
+	if s.Verb == "connect" {
+		return r.connect(s.Who, rest)
+	}
+	c := r.conns[s.Who]
+	if c == nil {
+		return fmt.Errorf("%s is not connected", s.Who)
+	}
+	r.target.Settle()
+	return r.local(c, s.Verb, rest)
+}
+
+func (r *runner) global(verb, rest string) error {
+	switch verb {
+	case "app":
+		return r.target.Configure(rest)
+	case "publish":
+		return r.publish(rest)
+	case "terminate":
+		return r.target.Terminate(rest)
+	case "sleep":
+		d, err := time.ParseDuration(rest)
+		r.target.Settle()
+		r.target.Sleep(d)
+		return err
+	default:
+		return fmt.Errorf("no such step: %q", verb)
+	}
+}
+
+func (r *runner) publish(rest string) error {
+	channels, rest, _ := strings.Cut(rest, " ")
+	event, data, _ := strings.Cut(rest, " ")
+	data, name, _ := strings.Cut(data, " except ")
+	except := ""
+	if name != "" {
+		if r.conns[name] == nil {
+			return fmt.Errorf("%s is not connected", name)
+		}
+		except = string(r.conns[name].id)
+	}
+	r.target.Settle()
+	return r.target.Publish(strings.Split(channels, "|"), event, data, except)
+}
+
+func (r *runner) local(c *conn, verb, rest string) error {
+	switch verb {
+	case ">":
+		return c.client.Send(rest)
+	case "<":
+		return c.expect(rest)
+	case "subscribe":
+		return c.client.Send(r.subscribe(c, rest))
+	case "signin":
+		return c.client.Send(r.signin(c, rest))
+	case "joins":
+		return r.confirmed(c, r.subscribe(c, rest), "pusher_internal:subscription_succeeded")
+	case "signs-in":
+		return r.confirmed(c, r.signin(c, rest), "pusher:signin_success")
+	case "silent":
+		if frame, ok := c.client.Next(); ok {
+			return fmt.Errorf("got %s, want nothing", frame)
+		}
+		return nil
+	case "closed":
+		return c.expectClosed(rest)
+	case "close":
+		return c.client.Close()
+	default:
+		return fmt.Errorf("no such step of a connection: %q", verb)
+	}
+}
+
+// confirmed sends a frame and takes its confirmation, which is of that event.
+func (r *runner) confirmed(c *conn, frame, event string) error {
+	if err := c.client.Send(frame); err != nil {
+		return err
+	}
+	r.target.Settle()
+	got, _ := c.client.Next()
+	if !strings.HasPrefix(got, `{"event":"`+event+`"`) {
+		return fmt.Errorf("got %q, want a frame of %s", got, event)
+	}
+	return nil
+}
+
+func (c *conn) expect(want string) error {
+	got, ok := c.client.Next()
+	if !ok {
+		return fmt.Errorf("got nothing, want\n  %s", want)
+	}
+	if got != want {
+		return fmt.Errorf("got\n  %s\nwant\n  %s", got, want)
+	}
+	return nil
+}
+
+func (c *conn) expectClosed(want string) error {
+	code, reason, closed := c.client.Closed()
+	if !closed {
+		return fmt.Errorf("the connection is open, want it closed with %s", want)
+	}
+	if got := strconv.Itoa(code) + " " + reason; got != want {
+		return fmt.Errorf("closed with %q, want %q", got, want)
+	}
+	return nil
+}
+
+func (r *runner) connect(name, query string) error {
+	client, err := r.target.Connect(query)
+	if err != nil {
+		return err
+	}
+	r.target.Settle()
+	greeting, _ := client.Next()
+	var frame struct{ Event, Data string }
+	var data struct {
+		SocketID protocol.SocketID `json:"socket_id"`
+	}
+	if err := json.Unmarshal([]byte(greeting), &frame); err != nil {
+		return fmt.Errorf("greeting %q: %w", greeting, err)
+	}
+	if err := json.Unmarshal([]byte(frame.Data), &data); err != nil || !data.SocketID.Valid() {
+		return fmt.Errorf("greeting %q has no usable socket_id", greeting)
+	}
+	r.conns[name] = &conn{client: client, id: data.SocketID}
+	return nil
+}
+
+// subscribe returns a pusher:subscribe, signed where the channel needs it.
+func (r *runner) subscribe(c *conn, rest string) string {
+	name, channelData, has := strings.Cut(rest, " ")
+	data := map[string]string{"channel": name}
+	if has {
+		data["channel_data"] = channelData
+	}
+	if protocol.ChannelName(name).NeedsAuth() {
+		data["auth"] = r.auth(c, rest)
+	}
+	return command("pusher:subscribe", data)
+}
+
+func (r *runner) signin(c *conn, userData string) string {
+	auth := r.sign(protocol.UserString(c.id, userData))
+	return command("pusher:signin", map[string]string{"auth": auth, "user_data": userData})
+}
+
+func (r *runner) sign(text string) string {
+	key, secret := r.target.Credential()
+	return key + ":" + protocol.Sign(secret, text)
+}
+
+func command(event string, data map[string]string) string {
+	frame, _ := json.Marshal(map[string]any{"event": event, "data": data}) // strings always marshal
+	return string(frame)
+}
