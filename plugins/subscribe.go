@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -151,17 +152,24 @@ func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) 
 		return nil
 	}
 	o.State(translators.ChannelState{State: translators.StateAttached})
-	return stop
+	return func() {
+		o.over.Store(true)
+		stop()
+	}
 }
 
 // observer puts what is seen on one channel into the outbox.
 type observer struct {
 	channel protocol.ChannelName
 	box     *outbox
+	over    atomic.Bool // the subscription has ended
 }
 
 // Deliver implements translators.Observer.
 func (o *observer) Deliver(e translators.Envelope) {
+	if o.over.Load() {
+		return
+	}
 	e.Channel = o.channel
 	o.box.put(o.channel, notice{item: wire.FromEnvelope(e)})
 }

@@ -52,7 +52,7 @@ type Session interface {
 type Subscriber interface {
 	// Subscribe shows a channel's events to o from now on; when it returns nil
 	// the backend has confirmed the subscription. The returned function ends
-	// it, and o is not called after that.
+	// it; what o is shown after that is ignored.
 	Subscribe(ctx context.Context, channel protocol.ChannelName, o Observer) (stop func(), err error)
 }
 

@@ -1,0 +1,153 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+)
+
+// Subscribe implements translators.Subscriber.
+func (s *session) Subscribe(ctx context.Context, channel protocol.ChannelName, o translators.Observer) (func(), error) {
+	subject := subjectOf(s.config.Prefix, s.app, channel)
+	end, err := s.subscribe(ctx, subject, o)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.js == nil && !s.lost.IsZero() { // its end was told before this channel was there to hear of it
+		end()
+		return nil, errNotConnected
+	}
+	s.watches[subject] = o
+	return func() {
+		s.mu.Lock()
+		delete(s.watches, subject)
+		s.mu.Unlock()
+		end()
+	}, nil
+}
+
+func (s *session) subscribe(ctx context.Context, subject string, o translators.Observer) (end func(), err error) {
+	if s.js != nil {
+		return s.consume(ctx, subject, o)
+	}
+	began := time.Now()
+	sub, err := s.conn.Subscribe(subject, func(m *nats.Msg) { o.Deliver(decode(s.app, m.Header, m.Data)) })
+	if err != nil {
+		return nil, err
+	}
+	end = func() { _ = sub.Unsubscribe() }
+	if err := s.flush(ctx); err != nil {
+		end()
+		return nil, err
+	}
+	if s.wasDenied(subject, began) {
+		end()
+		return nil, errors.New("no permission")
+	}
+	return end, nil
+}
+
+// consume observes what the stream stores from now on. The consumer picks up
+// where it was after a reconnection, so it has no gaps to tell of.
+func (s *session) consume(ctx context.Context, subject string, o translators.Observer) (end func(), err error) {
+	consumer, err := s.js.OrderedConsumer(ctx, s.config.Stream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverNewPolicy,
+	})
+	if err != nil {
+		return nil, err
+	}
+	consuming, err := consumer.Consume(func(m jetstream.Msg) { o.Deliver(decode(s.app, m.Headers(), m.Data())) })
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		consuming.Stop()
+		<-consuming.Closed()
+	}, nil
+}
+
+func (s *session) wasDenied(subject string, since time.Time) bool {
+	if !errors.Is(s.conn.LastError(), nats.ErrPermissionViolation) {
+		return false
+	}
+	time.Sleep(denialDelay)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.denied[subject]
+	return ok && !at.Before(since)
+}
+
+// disconnected is called by the client library.
+func (s *session) disconnected(_ *nats.Conn, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.lost.IsZero() {
+		return
+	}
+	s.lost = time.Now()
+	s.log.Warn().Err(err).Msg("disconnected from nats")
+	s.tell(translators.ChannelState{State: translators.StateDetached, From: s.lost, Detail: "disconnected from NATS"})
+}
+
+// reconnected is called by the client library, which has sent the
+// subscriptions anew. They hold once the server answers.
+func (s *session) reconnected(*nats.Conn) {
+	if err := s.flush(context.Background()); err != nil {
+		return // it was a short connection: another call follows
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.Info().Dur("away", time.Since(s.lost)).Msg("reconnected to nats")
+	s.lost = time.Time{}
+	s.tell(translators.ChannelState{State: translators.StateAttached})
+}
+
+// tell shows a state to every core subscription. Called with mu held.
+func (s *session) tell(state translators.ChannelState) {
+	if s.js != nil {
+		return
+	}
+	for _, o := range s.watches {
+		o.State(state)
+	}
+}
+
+// The library tells of a refused subject in the text of an error only.
+var refusedSubject = regexp.MustCompile(`(?i)permissions violation for (?:publish|subscription) to "([^"]+)"`)
+
+// maxDenied bounds the memory of refused subjects.
+const maxDenied = 10_000
+
+// failed is called by the client library for errors that no call returns.
+func (s *session) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
+		if o, ok := s.watches[sub.Subject]; ok {
+			now := time.Now()
+			o.State(translators.ChannelState{
+				State: translators.StateGap, From: now.Add(-time.Second), To: now, Detail: "the NATS client was too slow",
+			})
+		}
+	case errors.Is(err, nats.ErrPermissionViolation):
+		if match := refusedSubject.FindStringSubmatch(err.Error()); match != nil {
+			if len(s.denied) >= maxDenied {
+				clear(s.denied)
+			}
+			s.denied[match[1]] = time.Now()
+		}
+	default:
+		s.log.Warn().Err(err).Msg("nats client")
+	}
+}
