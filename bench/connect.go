@@ -14,9 +14,9 @@ const still = 2 * time.Second
 // ownChannel gives every client a channel of its own.
 func ownChannel(i int) []string { return []string{fmt.Sprintf("own-%d", i)} }
 
-// idle measures what connected, subscribed and silent clients cost, then
-// what further subscriptions cost, then how fast as many clients come back
-// after all have left.
+// idle measures what connected, subscribed and silent clients cost, then how
+// fast as many come back after all have left, then what further
+// subscriptions cost.
 func (r *run) idle(ctx context.Context) error {
 	f, res := r.fleet, &r.result
 	base, err := readUsage(r.target.PID)
@@ -39,11 +39,18 @@ func (r *run) idle(ctx context.Context) error {
 	res.BaseRSS, res.RSS = base.rssBytes, idle.rssBytes
 	res.BytesPerClient = float64(idle.rssBytes-base.rssBytes) / n
 	res.IdleCPU = (idle.cpuSeconds - full.cpuSeconds) / r.load.Duration.Seconds()
-	if r.load.Extra > 0 {
-		if err := r.subscribeFurther(ctx, idle); err != nil {
-			return err
-		}
+	if err := r.comeBack(ctx); err != nil {
+		return err
 	}
+	if r.load.Extra == 0 {
+		return nil
+	}
+	return r.subscribeFurther(ctx)
+}
+
+// comeBack lets all clients leave, and connects them again.
+func (r *run) comeBack(ctx context.Context) error {
+	f, res := r.fleet, &r.result
 	f.dropAll()
 	gone, err := r.usageAfter(ctx, still)
 	if err != nil {
@@ -54,6 +61,7 @@ func (r *run) idle(ctx context.Context) error {
 	if err := f.connect(ctx, f.clients, dialLimit, r.load.Patience, nil); err != nil {
 		return err
 	}
+	n := float64(r.load.Subscribers)
 	res.Seconds = float64(r.loop.clock()-start) / 1e9
 	res.ClientsPerSecond = n / res.Seconds
 	back, err := readUsage(r.target.PID)
@@ -64,7 +72,11 @@ func (r *run) idle(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) subscribeFurther(ctx context.Context, before usage) error {
+func (r *run) subscribeFurther(ctx context.Context) error {
+	before, err := r.usageAfter(ctx, still)
+	if err != nil {
+		return err
+	}
 	further := func(i int) []string { return numbered(fmt.Sprintf("more-%d-", i), r.load.Extra) }
 	if err := r.fleet.subscribeAll(ctx, further, r.load.Patience); err != nil {
 		return err

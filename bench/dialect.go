@@ -47,6 +47,7 @@ type dialect interface {
 // A Dialect names the language that a server under test speaks.
 type Dialect string
 
+// The dialects.
 const (
 	Pusher     Dialect = "pusher"     // Pusher Channels, requests signed
 	Plain      Dialect = "plain"      // the same without signatures: floors and bare servers

@@ -3,6 +3,7 @@ package bench
 import "errors"
 
 var (
+	errNone   = errors.New("none")
 	errClosed = errors.New("bench: connection closed by the server")
 
 	// ErrRefused is wrapped by the error of a run in which the server refused

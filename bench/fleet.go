@@ -65,6 +65,14 @@ func (f *fleet) note(err error) {
 	}
 }
 
+// trouble is the first failure, or says that there was none.
+func (f *fleet) trouble() error {
+	if f.failure == nil {
+		return errNone
+	}
+	return f.failure
+}
+
 func (f *fleet) lost(c *client, early bool, err error) {
 	if early {
 		f.retries++
@@ -107,8 +115,8 @@ func (f *fleet) connect(ctx context.Context, clients []*client, limit int, patie
 		return ready == len(clients), 0
 	})
 	if err != nil {
-		return fmt.Errorf("connect clients: %d of %d ready (%d retries, first trouble: %v): %w",
-			ready, len(clients), f.retries, f.failure, err)
+		return fmt.Errorf("connect clients: %d of %d ready (%d retries, first trouble: %w): %w",
+			ready, len(clients), f.retries, f.trouble(), err)
 	}
 	return nil
 }

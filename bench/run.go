@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -169,7 +170,7 @@ func (r *run) settle(ctx context.Context) error {
 	err := r.loop.run(ctx, min(r.load.Patience, 15*time.Second), func() (bool, int64) {
 		return r.ledger.outstanding == 0 && (r.api == nil || r.api.busy == 0) || r.broken(), 0
 	})
-	if err == errDeadline {
+	if errors.Is(err, errDeadline) {
 		return nil // the ledger tells what is missing
 	}
 	return err
