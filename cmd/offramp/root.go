@@ -32,10 +32,12 @@ delivered, so that moving is a decision made on numbers.
 	})
 	env := configs.Environment(os.LookupEnv)
 	root.AddCommand(
+		newServeCommand(env),
 		newCheckCommand(env),
 		newDoctorCommand(),
 		newTriggerCommand(env),
 		newTailCommand(env),
+		newBenchCommand(env),
 		newChannelsCommand(env),
 		newUsersCommand(env),
 		newVersionCommand(),

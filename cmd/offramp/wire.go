@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"go.etcd.io/bbolt"
+
+	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/plugins/host"
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/apps"
+	"github.com/offramp/offramp/proxy/backend/memory"
+	"github.com/offramp/offramp/proxy/engine"
+	"github.com/offramp/offramp/proxy/front"
+	"github.com/offramp/offramp/proxy/httpapi"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/proxy/session"
+	"github.com/offramp/offramp/proxy/tap"
+	"github.com/offramp/offramp/proxy/transport/httpstream"
+	"github.com/offramp/offramp/proxy/transport/websocket"
+	"github.com/offramp/offramp/proxy/webhooks"
+	"github.com/offramp/offramp/shadow"
+)
+
+// gateway is every part of a running gateway. newGateway makes them, from the
+// vocabulary outwards; run gives them life.
+type gateway struct {
+	config *configs.Config
+	log    zerolog.Logger
+
+	db         *bbolt.DB
+	apps       *apps.Registry
+	feed       *tap.Feed
+	outbox     *webhooks.Outbox
+	comparator *shadow.Comparator
+	host       *host.Host
+	engine     *engine.Engine
+	sessions   *session.Server
+	websocket  *websocket.Server
+	streams    *httpstream.Server
+	front      *front.Front
+	metrics    *prometheus.Registry
+}
+
+// gatewayOptions are what differs between a gateway that serves and the ones
+// a demo runs inside itself.
+type gatewayOptions struct {
+	shadow shadow.Config
+	log    zerolog.Logger
+}
+
+// newGateway makes every part and starts none. The database in the
+// configuration's data directory is opened; close releases it.
+func newGateway(config *configs.Config, o gatewayOptions) (g *gateway, err error) {
+	g = &gateway{config: config, log: o.log}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	if g.apps, err = apps.New(config.Apps); err != nil {
+		return nil, err
+	}
+	if g.db, err = openDatabase(config.Data); err != nil {
+		return nil, err
+	}
+
+	// Those who watch.
+	g.feed = tap.NewFeed(feedQueue)
+	g.outbox, err = webhooks.New(webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log})
+	if err != nil {
+		return nil, err
+	}
+	if err = g.newShadow(o); err != nil {
+		return nil, err
+	}
+	watchers := g.watchers()
+	records := tap.New(watchers...)
+
+	// Those who serve.
+	node, err := randomNode()
+	if err != nil {
+		return nil, err
+	}
+	g.engine = engine.New(engine.Settings{
+		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: records, Log: o.log,
+	})
+	g.sessions = session.New(session.Settings{Apps: g.apps, Connect: g.connect, Log: o.log})
+	g.websocket = websocket.New(websocket.Settings{Sessions: g.sessions, Log: o.log})
+	g.streams = httpstream.New(httpstream.Settings{Sessions: g.sessions, Log: o.log})
+	api := httpapi.New(httpapi.Settings{
+		Apps: g.apps, Engine: g.engine, Tap: records, PathPrefix: config.PathPrefix, Log: o.log,
+	})
+	tlsConfig, err := newTLS(config)
+	if err != nil {
+		return nil, err
+	}
+	g.front = front.New(front.Settings{
+		Prefix: config.PathPrefix, WebSocket: g.websocket, Stream: g.streams, API: api.Handler, TLS: tlsConfig, Log: o.log,
+	})
+
+	g.metrics = prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		records, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, api,
+	} {
+		if err = g.metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// feedQueue is how many records the debug console may lag behind.
+const feedQueue = 1024
+
+// newShadow makes the comparator and the plugin host. What the plugins see
+// goes to the comparator and to the console, not to the plugins again.
+func (g *gateway) newShadow(o gatewayOptions) error {
+	journal, err := shadow.NewJournal(g.db)
+	if err != nil {
+		return err
+	}
+	g.comparator, err = shadow.New(shadow.Settings{Config: o.shadow, Apps: g.apps.ByID, Journal: journal, Log: o.log})
+	if err != nil {
+		return err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to start plugins with: %w", err)
+	}
+	lock, err := readPluginLock(g.config)
+	if err != nil {
+		return err
+	}
+	g.host, err = host.New(host.Settings{
+		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock,
+		Out: tap.New(
+			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
+			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},
+		),
+		Log: o.log,
+	})
+	return err
+}
+
+// watchers lists who is shown the gateway's own records. A part that has
+// nothing to do is left out, so that no record is made for it.
+func (g *gateway) watchers() []tap.Watcher {
+	watchers := []tap.Watcher{
+		{Name: "webhooks", Sink: g.outbox, Apps: g.appIs(hasWebhooks), Kinds: proxy.KindsOf(
+			proxy.KindOccupied, proxy.KindVacated, proxy.KindMemberAdded, proxy.KindMemberRemoved,
+			proxy.KindPublished, proxy.KindCacheMiss, proxy.KindSubscriptionCount)},
+		{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds &^ proxy.KindsOf(proxy.KindDelivered)},
+	}
+	if anyApp(g.config.Apps, isCompared) {
+		watchers = append(watchers,
+			tap.Watcher{Name: "plugins", Sink: g.host, Kinds: g.host.Kinds(), Apps: g.appIs(isCompared)},
+			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds, Apps: g.appIs(isCompared)},
+		)
+	}
+	return watchers
+}
+
+func hasWebhooks(a *proxy.App) bool { return len(a.Webhooks) > 0 }
+
+func isCompared(a *proxy.App) bool { return len(a.Backends) > 0 || a.Upstream != nil }
+
+func anyApp(list []*proxy.App, is func(*proxy.App) bool) bool {
+	for _, a := range list {
+		if is(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// appIs returns a filter for a watcher that follows reloads.
+func (g *gateway) appIs(is func(*proxy.App) bool) func(string) bool {
+	return func(id string) bool {
+		app, ok := g.apps.ByID(id)
+		return ok && is(app)
+	}
+}
+
+// connect gives a new connection to whoever serves its app.
+func (g *gateway) connect(app *proxy.App, client proxy.Client, out session.Outlet) (session.Conn, *protocol.Error) {
+	conn, refused := g.engine.Connect(app, client, out)
+	if refused != nil {
+		return nil, refused
+	}
+	return conn, nil
+}
+
+// close releases what newGateway opened.
+func (g *gateway) close() {
+	if g.db != nil {
+		if err := g.db.Close(); err != nil {
+			g.log.Error().Err(err).Msg("close the database")
+		}
+	}
+}
+
+// openDatabase opens the embedded database of the outbox, the stage journal
+// and the shadow evidence.
+func openDatabase(dir string) (*bbolt.DB, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the data directory: %w", err)
+	}
+	path := filepath.Join(dir, databaseFile)
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
+	if errors.Is(err, bbolt.ErrTimeout) {
+		return nil, fmt.Errorf("%s is in use: another offramp runs with this data directory; stop it, or set another one with `data:`", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	return db, nil
+}
+
+const databaseFile = "offramp.db"
+
+// readPluginLock reads plugins.lock beside the configuration file. Without
+// one, plugins are not pinned.
+func readPluginLock(config *configs.Config) (*host.Lock, error) {
+	if config.File == "" {
+		return nil, nil
+	}
+	path := filepath.Join(filepath.Dir(config.File), "plugins.lock")
+	lock, err := host.ReadLock(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return lock, err
+}
+
+func randomNode() (uint64, error) {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return 0, fmt.Errorf("draw a node id: %w", err)
+	}
+	return binary.BigEndian.Uint64(raw[:]), nil
+}
+
+// reload puts a new configuration into force, as far as that is possible
+// without a restart.
+func (g *gateway) reload(r configs.Reload) {
+	if r.Err != nil {
+		g.log.Error().Err(r.Err).Msg("configuration not reloaded; the running one stays in force")
+		return
+	}
+	if err := g.apps.Swap(r.Config.Apps); err != nil {
+		g.log.Error().Err(err).Msg("configuration not reloaded; the running one stays in force")
+		return
+	}
+	for _, c := range r.Changes {
+		g.log.Info().Str("path", c.Path).Str("what", c.What).Bool("needs_restart", c.Restart).Msg("configuration changed")
+	}
+	g.log.Info().Int("changes", len(r.Changes)).Msg("configuration reloaded")
+}
+
+// ready says why the gateway cannot serve; empty when it can.
+func (g *gateway) ready(context.Context) []string {
+	var why []string
+	if !g.front.Serving() {
+		why = append(why, "not listening yet")
+	}
+	if g.engine.Draining() {
+		why = append(why, "draining")
+	}
+	return why
+}
