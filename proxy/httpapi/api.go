@@ -78,7 +78,6 @@ type request struct {
 
 	auth   verifier
 	fields fields
-	status int
 	answer []byte
 }
 
@@ -92,8 +91,8 @@ func (a *API) Handler(ctx *fasthttp.RequestCtx) {
 		a.refuse(r, refused)
 		return
 	}
-	a.metrics.served(r.resource, r.status)
-	ctx.SetStatusCode(r.status)
+	a.metrics.done[r.resource].Inc()
+	ctx.SetStatusCode(r.resource.status)
 	ctx.SetContentType("application/json")
 	ctx.SetBody(r.answer)
 }
@@ -124,7 +123,7 @@ func (a *API) serve(r *request) *refusal {
 func (r *request) reset(ctx *fasthttp.RequestCtx, now time.Time) {
 	r.ctx, r.now = ctx, now
 	r.method, r.path, r.resource, r.appID, r.name, r.tenant = "", "", nil, "", "", nil
-	r.status, r.answer = http.StatusOK, r.answer[:0]
+	r.answer = r.answer[:0]
 }
 
 func (r *request) body() []byte { return r.ctx.Request.Body() }

@@ -18,20 +18,6 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-const (
-	testKey    = "278d425bdf160c739803"
-	testSecret = "7ad3773142a6692b25b8"
-)
-
-func testApp() *proxy.App {
-	app := proxy.Defaults()
-	app.ID = "3"
-	app.Credentials = []proxy.Credential{{Key: testKey, Secret: proxy.NewSecret(testSecret)}}
-	app.SubscriptionCounting = true
-	app.ClientEvents = true
-	return &app
-}
-
 // accepting is an engine that takes everything at once, so that a benchmark
 // measures what the API itself costs.
 type accepting struct{ *engine.Engine }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"net/http"
 	"strconv"
 	"unicode/utf8"
 
@@ -25,7 +24,6 @@ func (a *API) postLegacy(r *request) *refusal {
 	if err := a.settings.Engine.Publish(r.background(), r.tenant.app, p); err != nil {
 		return a.failed(r, err)
 	}
-	r.status = http.StatusAccepted
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net/http"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,7 +10,7 @@ type metrics struct {
 	requests *prometheus.CounterVec // by resource and status
 	limited  *prometheus.CounterVec // by app
 	skew     prometheus.Histogram
-	done     map[*resource]prometheus.Counter // requests with status 200, looked up once
+	done     map[*resource]prometheus.Counter // requests that were done
 }
 
 func newMetrics() *metrics {
@@ -32,17 +31,9 @@ func newMetrics() *metrics {
 		&eventsResource, &batchResource, &channelsResource, &channelResource,
 		&usersResource, &terminateResource, &legacyResource, &statsResource,
 	} {
-		m.done[res] = m.requests.WithLabelValues(res.name, strconv.Itoa(http.StatusOK))
+		m.done[res] = m.requests.WithLabelValues(res.name, strconv.Itoa(res.status))
 	}
 	return m
-}
-
-func (m *metrics) served(res *resource, status int) {
-	if status == http.StatusOK {
-		m.done[res].Inc()
-		return
-	}
-	m.requests.WithLabelValues(res.name, strconv.Itoa(status)).Inc()
 }
 
 func (m *metrics) refused(resource string, status int) {

@@ -11,18 +11,19 @@ type resource struct {
 	name   string // in metrics and records
 	method string
 	events int // how many events its body may carry
+	status int // of what was done
 	serve  func(*API, *request) *refusal
 }
 
 var (
-	eventsResource    = resource{"events", http.MethodPost, 1, (*API).postEvents}
-	batchResource     = resource{"batch_events", http.MethodPost, maxBatch, (*API).postBatch}
-	channelsResource  = resource{"channels", http.MethodGet, 0, (*API).getChannels}
-	channelResource   = resource{"channel", http.MethodGet, 0, (*API).getChannel}
-	usersResource     = resource{"users", http.MethodGet, 0, (*API).getUsers}
-	terminateResource = resource{"terminate_connections", http.MethodPost, 0, (*API).terminate}
-	legacyResource    = resource{"legacy_events", http.MethodPost, 1, (*API).postLegacy}
-	statsResource     = resource{"stats", http.MethodGet, 0, (*API).getStats}
+	eventsResource    = resource{"events", http.MethodPost, 1, http.StatusOK, (*API).postEvents}
+	batchResource     = resource{"batch_events", http.MethodPost, maxBatch, http.StatusOK, (*API).postBatch}
+	channelsResource  = resource{"channels", http.MethodGet, 0, http.StatusOK, (*API).getChannels}
+	channelResource   = resource{"channel", http.MethodGet, 0, http.StatusOK, (*API).getChannel}
+	usersResource     = resource{"users", http.MethodGet, 0, http.StatusOK, (*API).getUsers}
+	terminateResource = resource{"terminate_connections", http.MethodPost, 0, http.StatusOK, (*API).terminate}
+	legacyResource    = resource{"legacy_events", http.MethodPost, 1, http.StatusAccepted, (*API).postLegacy}
+	statsResource     = resource{"stats", http.MethodGet, 0, http.StatusOK, (*API).getStats}
 )
 
 // route finds the resource of a path and what the path names.
