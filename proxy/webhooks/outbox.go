@@ -190,7 +190,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	var idle chan struct{} // closed when the workers have ended
 	for ended := ctx.Done(); ; {
 		changed := o.settings.Apps.Changed()
-		if ended != nil {
+		if idle == nil {
 			lost = errors.Join(lost, o.reconcile(ctx))
 		}
 		for !isClosed(changed) {
