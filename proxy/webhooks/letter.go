@@ -92,7 +92,7 @@ func (a attempted) encode() []byte {
 
 func decodeAttempted(raw []byte) (attempted, error) {
 	r := newRecordReader(raw)
-	a := attempted{TimeMS: int64(r.number()), Spent: time.Duration(r.number()) * time.Millisecond, Attempts: int(r.number())}
+	a := attempted{TimeMS: int64(r.number()), Spent: r.duration(), Attempts: int(r.number())}
 	for r.err == nil && len(r.rest) > 0 {
 		if len(a.Seqs) == batchSize {
 			return a, fmt.Errorf("%w: more than %d letters in a request", errRecord, batchSize)
@@ -141,6 +141,16 @@ func (r *recordReader) number() uint64 {
 }
 
 func (r *recordReader) time() time.Time { return time.UnixMilli(int64(r.number())) }
+
+// duration reads milliseconds, fewer than a Duration overflows with.
+func (r *recordReader) duration() time.Duration {
+	ms := r.number()
+	if ms > 1<<40 {
+		r.fail("a duration is too long")
+		return 0
+	}
+	return time.Duration(ms) * time.Millisecond
+}
 
 func (r *recordReader) text() string {
 	n := r.number()
