@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,10 +17,18 @@ type Host struct {
 	byApp map[string][]*link
 }
 
+// maxSocketDir leaves room, in the 104 to 108 characters that systems allow
+// for a socket's path, for what go-plugin appends.
+const maxSocketDir = 60
+
 // New returns a host for those settings. It starts nothing; it fails when a
 // plugin cannot be found or is not the one that the lock file pins.
 func New(s Settings) (*Host, error) {
 	s = s.withDefaults()
+	if dir := orDefault(s.SocketDir, os.TempDir()); len(dir) > maxSocketDir {
+		return nil, fmt.Errorf("socket directory %s has %d characters: at most %d leave room for a socket's name; set TMPDIR to a "+
+			"shorter one", dir, len(dir), maxSocketDir)
+	}
 	h := &Host{byApp: map[string][]*link{}}
 	for _, b := range s.Bindings {
 		l, err := newLink(s, b)

@@ -3,10 +3,11 @@ package host
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +48,8 @@ type Process struct {
 	socketDir string // set before the process starts
 }
 
-// Launch starts a plugin and connects to it with mutual TLS. When it fails,
-// the error holds what the process last said.
+// Launch starts a plugin and connects to it with mutual TLS. The error is
+// ErrNotLocked, or a *LaunchError.
 func Launch(ctx context.Context, c Command) (*Process, error) {
 	if err := verify(c.Path, c.Checksum); err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func Launch(ctx context.Context, c Command) (*Process, error) {
 	p.plugin = goplugin.NewClient(config)
 	if err := p.connect(ctx); err != nil {
 		p.Stop()
-		return nil, p.explain(err)
+		return nil, &LaunchError{Err: err, Tail: p.Tail()}
 	}
 	return p, nil
 }
@@ -110,21 +111,27 @@ func (p *Process) connect(ctx context.Context) error {
 	}
 }
 
-// explain adds what a person needs to an error of starting.
-func (p *Process) explain(err error) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, ErrNotLocked):
-		return err
-	case strings.Contains(err.Error(), "incompatible API version"):
-		return fmt.Errorf("%w; this gateway speaks contract version %d: rebuild the plugin with the same release of "+
-			"github.com/offramp/offramp/plugins", err, plugins.ContractVersion)
-	}
-	lines := p.Tail()
-	if len(lines) == 0 {
-		return fmt.Errorf("start plugin: %w", err)
-	}
-	return fmt.Errorf("start plugin: it said: %s", cause(lines))
+// LaunchError is why a plugin did not start, with the last it said.
+type LaunchError struct {
+	Err  error
+	Tail []string // last lines of its output, oldest first
 }
+
+// Error implements error: in one line, and with the plugin's own words where
+// it had any.
+func (e *LaunchError) Error() string {
+	switch {
+	case strings.Contains(e.Err.Error(), "incompatible API version"):
+		return fmt.Sprintf("start plugin: %v; this gateway speaks contract version %d: rebuild the plugin with the same "+
+			"release of github.com/offramp/offramp/plugins", e.Err, plugins.ContractVersion)
+	case len(e.Tail) > 0:
+		return "start plugin: it said: " + cause(e.Tail)
+	}
+	return "start plugin: " + e.Err.Error()
+}
+
+// Unwrap implements errors' convention.
+func (e *LaunchError) Unwrap() error { return e.Err }
 
 // cause returns the line that most likely says why a process ended.
 func cause(lines []string) string {
@@ -133,9 +140,14 @@ func cause(lines []string) string {
 			return line
 		}
 	}
-	for i := len(lines) - 1; i >= 0; i-- {
-		if strings.Contains(lines[i], `"@level":"error"`) {
-			return lines[i]
+	for _, line := range slices.Backward(lines) {
+		var said struct {
+			Level   string `json:"@level"`
+			Message string `json:"@message"`
+			Error   string `json:"error"`
+		}
+		if json.Unmarshal([]byte(line), &said) == nil && said.Level == "error" {
+			return strings.TrimSuffix(said.Message+": "+said.Error, ": ")
 		}
 	}
 	return lines[len(lines)-1]

@@ -107,6 +107,9 @@ func (f *failures) forget() { f.at, f.streak = nil, 0 }
 func (l *link) live(ctx context.Context) (tail []string, err error) {
 	l.enter(StateStarting, func(*Status) {})
 	p, err := Launch(ctx, l.command)
+	if failed, ok := errors.AsType[*LaunchError](err); ok {
+		return failed.Tail, err
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,91 @@
+package host_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+)
+
+// scripted is a backend within its own process, whose name says how it
+// behaves.
+type scripted struct{ name string }
+
+type scriptedConfig struct {
+	Secret string `setting:"secret"`
+}
+
+func (s scripted) Describe() translators.Description {
+	return translators.Description{
+		Name: "scripted", Version: "1.0.0", Settings: translators.SchemaOf(scriptedConfig{}),
+		Features: map[translators.Feature]translators.Fidelity{translators.FeatureSubscribe: {Level: translators.Exact}},
+	}
+}
+
+func (s scripted) Open(_ context.Context, b translators.Binding) (translators.Session, error) {
+	switch s.name {
+	case "refuses":
+		return nil, errors.New("the backend is not there")
+	case "chatty":
+		fmt.Println("a print to standard output")
+		fmt.Fprintln(os.Stderr, "the secret is", b.Settings["secret"])
+		b.Log.Info().Any("secret", b.Settings["secret"]).Msg("opened")
+	}
+	return &scriptedSession{name: s.name, observers: map[protocol.ChannelName]translators.Observer{}}, nil
+}
+
+type scriptedSession struct {
+	name string
+
+	mu        sync.Mutex
+	observers map[protocol.ChannelName]translators.Observer
+}
+
+func (s *scriptedSession) Publish(ctx context.Context, batch []translators.Envelope) []translators.Result {
+	results := make([]translators.Result, len(batch))
+	for i, e := range batch {
+		results[i] = s.publish(ctx, e)
+	}
+	return results
+}
+
+func (s *scriptedSession) publish(ctx context.Context, e translators.Envelope) translators.Result {
+	switch {
+	case s.name == "stuck":
+		<-ctx.Done()
+		return translators.Refuse(translators.CodeTransient, ctx.Err())
+	case e.Event == "panic":
+		panic("a bug in the translator")
+	case e.Event == "throttle":
+		return translators.Result{Code: translators.CodeThrottled}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o, ok := s.observers[e.Channel]; ok {
+		o.Deliver(e)
+	}
+	return translators.OK()
+}
+
+func (s *scriptedSession) Subscribe(ctx context.Context, channel protocol.ChannelName, o translators.Observer) (func(), error) {
+	select {
+	case <-time.After(20 * time.Millisecond): // a backend takes its time
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.observers[channel] = o
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.observers, channel)
+	}, nil
+}
+
+func (*scriptedSession) Close(context.Context) error { return nil }
