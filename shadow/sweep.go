@@ -89,6 +89,9 @@ func (s *state) sweepWindow(a *appState, w *window, now int64, m mode) {
 	p.state, p.app, p.window, p.now, p.mode = s, a, w, now, m
 	p.target = target{ledger: s.ledger, coverage: &a.coverage, exhibits: &a.exhibits}
 	cut := p.run()
+	if m == closeHalf {
+		a.overflow += int64(cut)
+	}
 	p.remove(cut)
 	w.next = now + int64(sweepEvery)
 	if len(w.events) > 1024 {
