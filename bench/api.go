@@ -184,7 +184,7 @@ func parseAnswer(b []byte) (a answer, ok bool, err error) {
 		return a, bytes.HasSuffix(body, []byte("0\r\n\r\n")), nil
 	}
 	length, err := strconv.Atoi(string(header(head, "content-length")))
-	if err != nil {
+	if err != nil || length < 0 {
 		return a, false, fmt.Errorf("bench: answer without a usable Content-Length: %.200q", head)
 	}
 	a.body = body[:min(length, len(body))]

@@ -8,9 +8,6 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// still is how long a server is left alone before its memory is read.
-const still = 2 * time.Second
-
 // ownChannel gives every client a channel of its own.
 func ownChannel(i int) []string { return []string{fmt.Sprintf("own-%d", i)} }
 
@@ -28,7 +25,7 @@ func (r *run) idle(ctx context.Context) error {
 	if err := f.connect(ctx, f.clients, dialLimit, r.load.Patience, nil); err != nil {
 		return err
 	}
-	full, err := r.usageAfter(ctx, still)
+	full, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}
@@ -52,7 +49,7 @@ func (r *run) idle(ctx context.Context) error {
 func (r *run) comeBack(ctx context.Context) error {
 	f, res := r.fleet, &r.result
 	f.dropAll()
-	gone, err := r.usageAfter(ctx, still)
+	gone, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}
@@ -73,7 +70,7 @@ func (r *run) comeBack(ctx context.Context) error {
 }
 
 func (r *run) subscribeFurther(ctx context.Context) error {
-	before, err := r.usageAfter(ctx, still)
+	before, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}
@@ -81,7 +78,7 @@ func (r *run) subscribeFurther(ctx context.Context) error {
 	if err := r.fleet.subscribeAll(ctx, further, r.load.Patience); err != nil {
 		return err
 	}
-	after, err := r.usageAfter(ctx, still)
+	after, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}
@@ -104,7 +101,7 @@ func (r *run) storm(ctx context.Context) error {
 	if err := f.connect(ctx, f.clients, dialLimit, r.load.Patience, nil); err != nil {
 		return err
 	}
-	if err := r.quiet(ctx, still); err != nil {
+	if err := r.quiet(ctx, r.load.Still); err != nil {
 		return err
 	}
 	before, err := readUsage(r.target.PID)
@@ -146,7 +143,7 @@ func (r *run) churn(ctx context.Context) error {
 			return err
 		}
 	}
-	before, err := r.usageAfter(ctx, still)
+	before, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}
@@ -159,7 +156,7 @@ func (r *run) churn(ctx context.Context) error {
 	}
 	res.Seconds = float64(r.loop.clock()-start) / 1e9
 	res.ClientsPerSecond = float64(clients) / res.Seconds
-	after, err := r.usageAfter(ctx, still)
+	after, err := r.usageAfter(ctx, r.load.Still)
 	if err != nil {
 		return err
 	}

@@ -17,13 +17,14 @@ type pusher struct {
 	host, appID, key, prefix string
 	signed                   bool
 	mac                      hash.Hash
+	now                      func() time.Time
 	body, signing, path      []byte
 }
 
 func newPusher(t Target, signed bool) *pusher {
 	return &pusher{
 		host: t.apiAddr(), appID: t.AppID, key: t.Key, prefix: t.PathPrefix, signed: signed,
-		mac: hmac.New(sha256.New, []byte(t.Secret)),
+		mac: hmac.New(sha256.New, []byte(t.Secret)), now: time.Now,
 	}
 }
 
@@ -153,7 +154,7 @@ func (p *pusher) appendSignature(path []byte, signFrom int, body []byte) []byte 
 	path = append(path, "?auth_key="...)
 	path = append(path, p.key...)
 	path = append(path, "&auth_timestamp="...)
-	path = strconv.AppendInt(path, time.Now().Unix(), 10)
+	path = strconv.AppendInt(path, p.now().Unix(), 10)
 	path = append(path, "&auth_version=1.0&body_md5="...)
 	sum := md5.Sum(body)
 	path = hex.AppendEncode(path, sum[:])

@@ -67,7 +67,7 @@ func (r *run) countClosed(ctx context.Context, slow []*client) error {
 			return err
 		}
 	}
-	if err := r.quiet(ctx, still); err != nil {
+	if err := r.quiet(ctx, r.load.Still); err != nil {
 		return err
 	}
 	for _, c := range slow {

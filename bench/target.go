@@ -43,6 +43,7 @@ type Load struct {
 	Extra       int           // idle test: further subscriptions of each client
 	Warmup      time.Duration // before measuring
 	Duration    time.Duration // of measuring
+	Still       time.Duration // how long a server is left alone before its memory is read
 	Patience    time.Duration // for everything that is waited for
 	Spin        bool          // never sleep: for a generator with a CPU of its own
 }
@@ -51,7 +52,7 @@ type Load struct {
 func DefaultLoad(test string) (Load, error) {
 	l := Load{
 		Test: test, Subscribers: 1000, Publishers: 8, Window: 16, Payload: 128, Batch: 1,
-		Warmup: time.Second, Duration: 3 * time.Second, Patience: 60 * time.Second,
+		Warmup: time.Second, Duration: 3 * time.Second, Still: 2 * time.Second, Patience: 60 * time.Second,
 	}
 	switch test {
 	case "fanout":
