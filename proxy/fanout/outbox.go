@@ -157,6 +157,16 @@ func (o *Outbox) Close(code int, reason string) {
 	}
 }
 
+// EndOutput lets the peer see the end of the output behind the close frame,
+// where that can be done without waiting. Input can still be read.
+func (o *Outbox) EndOutput() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if tcp, ok := o.conn.(*net.TCPConn); ok && o.state == closing && o.queue == nil {
+		_ = tcp.CloseWrite() // if it fails the connection is gone anyway
+	}
+}
+
 // Shut closes the connection at once. Bytes that the kernel has taken are
 // still delivered.
 func (o *Outbox) Shut() {

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"strings"
@@ -11,18 +12,16 @@ import (
 // route sends a request to the part that its path names.
 func (f *Front) route(ctx *fasthttp.RequestCtx) {
 	path, ok := strings.CutPrefix(string(ctx.Path()), f.settings.Prefix)
-	upgrade := ctx.Request.Header.ConnectionUpgrade()
+	upgrade := asksForWebSocket(ctx)
 	switch area, rest := split(path); {
-	case !ok && upgrade:
+	case ok && upgrade && area == "app":
+		f.settings.WebSocket.Serve(ctx, appKey(rest))
+	case upgrade:
 		f.settings.WebSocket.ServeUnknown(ctx)
 	case !ok:
 		notFound(ctx)
 	case area == "apps" && f.settings.API != nil:
 		f.settings.API(ctx)
-	case area == "app" && upgrade:
-		f.settings.WebSocket.Serve(ctx, appKey(rest))
-	case upgrade:
-		f.settings.WebSocket.ServeUnknown(ctx)
 	case area == "pusher" && f.settings.Stream != nil:
 		f.fallback(ctx, rest)
 	case area == "timeline":
@@ -30,6 +29,11 @@ func (f *Front) route(ctx *fasthttp.RequestCtx) {
 	default:
 		notFound(ctx)
 	}
+}
+
+func asksForWebSocket(ctx *fasthttp.RequestCtx) bool {
+	return ctx.Request.Header.ConnectionUpgrade() &&
+		bytes.Contains(bytes.ToLower(ctx.Request.Header.Peek("Upgrade")), []byte("websocket"))
 }
 
 // split cuts "/area/rest".

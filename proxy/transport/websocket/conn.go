@@ -95,38 +95,41 @@ func (c *conn) serve() {
 func (c *conn) read() {
 	for {
 		kind, r, err := c.ws.NextReader()
+		if err == nil {
+			err = c.message(kind, r)
+		}
 		if err != nil {
-			return
-		}
-		if kind != websocket.TextMessage {
-			if _, err := io.Copy(io.Discard, r); err != nil {
-				return
+			if errors.Is(err, websocket.ErrReadLimit) {
+				c.out.Close(protocol.CloseTooBig, "") // gorilla says it itself but for absurd lengths
 			}
-			continue // binary messages mean nothing in this protocol
-		}
-		if !c.message(r) {
 			return
 		}
 	}
 }
 
-// message handles one text message and reports whether to read on.
-func (c *conn) message(r io.Reader) bool {
+// message handles one message. Binary ones mean nothing in this protocol.
+func (c *conn) message(kind int, r io.Reader) error {
+	if kind != websocket.TextMessage {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	}
 	buf := c.server.scratch.buffer()
 	defer c.server.scratch.release(buf)
 	if _, err := buf.ReadFrom(r); err != nil {
-		return false
+		return err
 	}
 	if _, closing := c.out.Sent(); closing {
-		return true
+		return nil
 	}
 	if !utf8.Valid(buf.Bytes()) {
-		c.out.Close(protocol.CloseBadData, "text is not UTF-8")
-		return false
+		c.out.Close(protocol.CloseBadData, errNotUTF8.Error())
+		return errNotUTF8
 	}
 	c.session.Handle(buf.Bytes())
-	return true
+	return nil
 }
+
+var errNotUTF8 = errors.New("text is not UTF-8")
 
 // finish closes the connection. A peer that was sent a close frame and has not
 // answered yet is read past first: closing with unread input would make the
@@ -143,7 +146,8 @@ const maxLinger = 1 << 20
 
 // await reads until the peer answers the close frame or closes, or until the
 // deadline that the Outbox set. After a violation of the protocol frames can
-// no longer be told apart, and any input is read past.
+// no longer be told apart: the peer sees the end of the output at once, and
+// any input is read past.
 func (c *conn) await() {
 	for {
 		_, _, err := c.ws.NextReader()
@@ -153,6 +157,7 @@ func (c *conn) await() {
 		case errors.As(err, &closed) || errors.Is(err, io.EOF):
 			return
 		default:
+			c.out.EndOutput()
 			_, _ = io.CopyN(io.Discard, c.raw, maxLinger)
 			return
 		}
