@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -184,7 +183,7 @@ type fakeReceiver struct {
 
 func newFakeReceiver(t *testing.T) *fakeReceiver {
 	f := &fakeReceiver{conns: make(chan net.Conn), closed: make(chan struct{})}
-	srv := &http.Server{Handler: f, ErrorLog: log.New(io.Discard, "", 0)}
+	srv := &http.Server{Handler: f}
 	go func() { _ = srv.Serve(f) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return f
