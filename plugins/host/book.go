@@ -431,7 +431,7 @@ func earlier(a, b time.Time) time.Time {
 // laneOf returns the order lane of a channel.
 func laneOf(name protocol.ChannelName) uint32 { return hashOf(name) % lanes }
 
-// hashOf is stable over processes and releases: samples are taken with it.
+// hashOf is stable over processes and releases.
 func hashOf(name protocol.ChannelName) uint32 {
 	h := uint32(2166136261) // FNV-1a
 	for i := range len(name) {

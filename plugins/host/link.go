@@ -119,11 +119,7 @@ func (l *link) carries(r proxy.Record) bool {
 	if r.Kind == proxy.KindPublished && (r.Event == nil || r.Event.Origin == l.leg) {
 		return false
 	}
-	name := r.Topic.Channel
-	if name == "" || float64(hashOf(name)) >= b.Sample*(1<<32) {
-		return false
-	}
-	return slices.ContainsFunc(b.Channels, func(pattern string) bool { return proxy.MatchPattern(pattern, string(name)) })
+	return r.Topic.Channel != "" && b.Takes(r.Topic.Channel)
 }
 
 // envelope returns an item as the plugin gets it.
