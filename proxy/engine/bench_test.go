@@ -76,14 +76,14 @@ func BenchmarkHandleClientEvent(b *testing.B) {
 func BenchmarkSubscribe(b *testing.B) {
 	n := run(b, nodeSettings{})
 	c := connect(b, n, proxy.Client{})
-	before := heap()
+	before := liveHeap()
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		c.Handle(subscribeFrame(fmt.Sprintf("channel-%08d", i)))
 		i++
 	}
-	b.ReportMetric(float64(heap()-before)/float64(i), "live-B/sub")
+	b.ReportMetric(float64(liveHeap()-before)/float64(i), "live-B/sub")
 	runtime.KeepAlive(c)
 }
 
@@ -91,7 +91,7 @@ func BenchmarkSubscribe(b *testing.B) {
 // own, and reports what one weighs without its transport.
 func BenchmarkConnect(b *testing.B) {
 	n := run(b, nodeSettings{})
-	before := heap()
+	before := liveHeap()
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
@@ -99,7 +99,7 @@ func BenchmarkConnect(b *testing.B) {
 		c.Handle(subscribeFrame(fmt.Sprintf("channel-%08d", i)))
 		i++
 	}
-	b.ReportMetric(float64(heap()-before)/float64(i), "live-B/conn")
+	b.ReportMetric(float64(liveHeap()-before)/float64(i), "live-B/conn")
 	runtime.KeepAlive(n)
 }
 
@@ -126,7 +126,7 @@ func BenchmarkJoinPresence(b *testing.B) {
 	}
 }
 
-func heap() uint64 {
+func liveHeap() uint64 {
 	runtime.GC()
 	runtime.GC()
 	var m runtime.MemStats
