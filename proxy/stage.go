@@ -47,6 +47,12 @@ func (s Stage) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Stage) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseStage(string(text))
+	return err
+}
+
 // ParseStage returns the stage of that name.
 func ParseStage(name string) (Stage, error) {
 	for s := StageObserve; s <= StageExited; s++ {
