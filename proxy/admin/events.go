@@ -89,8 +89,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, records <-chan p
 		}
 		return len(records) > 0 || out.Flush() == nil // a burst is one write
 	}
-	// The listener's time for reading a request is over soon, this one is not.
-	if out.SetReadDeadline(time.Time{}) != nil || !write([]byte(": connected\n\n")) || out.Flush() != nil {
+	if !write([]byte(": connected\n\n")) || out.Flush() != nil {
 		return
 	}
 	beat := time.NewTicker(keepAlive)
