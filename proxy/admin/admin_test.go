@@ -132,15 +132,15 @@ func TestAnswers(t *testing.T) {
 		"alive":                              {"GET", "/live", "", 200, `"live":true`},
 		"ready":                              {"GET", "/ready", "", 200, `{"ready":true,"reasons":[]}`},
 		"metrics":                            {"GET", "/metrics", "", 200, "offramp_test_total 0"},
-		"apps":                               {"GET", "/api/v1/apps", "", 200, `"keys":["key-one"]`},
+		"apps":                               {"GET", "/api/v1/apps", "", 200, `[{"id":"one","keys":["key-one"]`},
 		"apps with their counts":             {"GET", "/api/v1/apps", "", 200, `"server_events":7`},
 		"one app":                            {"GET", "/api/v1/apps/one", "", 200, `"stage":"exited"`},
 		"an app that is not there":           {"GET", "/api/v1/apps/two", "", 404, "there is no app two"},
-		"connections, newest first":          {"GET", "/api/v1/apps/one/connections?limit=1", "", 200, `{"total":2,"connections":[{"socket":"1.2"`},
+		"connections, newest first":          {"GET", "/api/v1/apps/one/connections?limit=1", "", 200, `[{"socket":"1.2"`},
 		"connections of no app":              {"GET", "/api/v1/apps/two/connections", "", 404, "there is no app two"},
 		"a limit out of range":               {"GET", "/api/v1/apps/one/connections?limit=0", "", 400, "use 1 to 10000"},
-		"channels, busiest first":            {"GET", "/api/v1/apps/one/channels?prefix=p-", "", 200, `{"total":2,"channels":[{"name":"p-busy"`},
-		"users of a presence channel":        {"GET", "/api/v1/apps/one/channels/presence-a/users", "", 200, `{"total":1,"users":["user of one/presence-a"]}`},
+		"channels, busiest first":            {"GET", "/api/v1/apps/one/channels?prefix=p-", "", 200, `[{"name":"p-busy"`},
+		"users of a presence channel":        {"GET", "/api/v1/apps/one/channels/presence-a/users", "", 200, `["user of one/presence-a"]`},
 		"users of another channel":           {"GET", "/api/v1/apps/one/channels/a/users", "", 400, "not the name of a presence channel"},
 		"stage":                              {"GET", "/api/v1/apps/one/stage", "", 200, `{"app":"one"}`},
 		"set a stage":                        {"PUT", "/api/v1/apps/one/stage", `{"stage":"shadow"}`, 200, `{"stage":"shadow"}`},
@@ -159,9 +159,9 @@ func TestAnswers(t *testing.T) {
 		"report since a time":                {"GET", "/api/v1/apps/one/report?since=2026-01-01T00:00:00Z", "", 200, `"all":false`},
 		"report since nonsense":              {"GET", "/api/v1/apps/one/report?since=yesterday", "", 400, "not a time"},
 		"inventory":                          {"GET", "/api/v1/apps/one/inventory", "", 200, `{"app":"one"`},
-		"backends":                           {"GET", "/api/v1/backends", "", 200, `{"backends":["backend"]}`},
-		"webhooks":                           {"GET", "/api/v1/webhooks", "", 200, `{"receivers":["receiver"]}`},
-		"dead letters":                       {"GET", "/api/v1/webhooks/dead?app=one", "", 200, `{"dead":["letter"]}`},
+		"backends":                           {"GET", "/api/v1/backends", "", 200, `["backend"]`},
+		"webhooks":                           {"GET", "/api/v1/webhooks", "", 200, `["receiver"]`},
+		"dead letters":                       {"GET", "/api/v1/webhooks/dead?app=one", "", 200, `["letter"]`},
 		"replay":                             {"POST", "/api/v1/webhooks/replay", `{"app":"one"}`, 200, `{"replayed":3}`},
 		"replay of a type that is none":      {"POST", "/api/v1/webhooks/replay", `{"type":"x"}`, 400, "name of a webhook event"},
 		"a path that is none":                {"GET", "/api/v1/nothing", "", 404, "there is nothing at GET /api/v1/nothing"},
@@ -180,6 +180,14 @@ func TestAnswers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestListsSayHowLongTheyAre(t *testing.T) {
+	w := ask(New(newGateway().settings()).Handler(), "GET", "/api/v1/apps/one/channels?limit=1", "")
+	var list []Channel
+	if err := json.Unmarshal(w.Body.Bytes(), &list); err != nil || len(list) != 1 || w.Header().Get("X-Total-Count") != "2" {
+		t.Errorf("limit=1 answered %s with X-Total-Count %q, want 1 of 2", w.Body, w.Header().Get("X-Total-Count"))
 	}
 }
 

@@ -3,7 +3,6 @@ package admin
 import (
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -74,10 +73,7 @@ func (s *Server) listApps(w http.ResponseWriter, _ *http.Request) {
 	for _, app := range s.Apps.All() {
 		views = append(views, s.view(app))
 	}
-	s.reply(w, http.StatusOK, struct {
-		At   time.Time `json:"at"`
-		Apps []appView `json:"apps"`
-	}{time.Now(), views})
+	s.reply(w, http.StatusOK, views)
 }
 
 func (s *Server) showApp(w http.ResponseWriter, r *http.Request) {

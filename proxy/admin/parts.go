@@ -13,9 +13,7 @@ func (s *Server) listBackends(w http.ResponseWriter, _ *http.Request) {
 	if s.Backends != nil {
 		list = s.Backends()
 	}
-	s.reply(w, http.StatusOK, struct {
-		Backends any `json:"backends"`
-	}{list})
+	s.reply(w, http.StatusOK, list)
 }
 
 func (s *Server) listWebhooks(w http.ResponseWriter, _ *http.Request) {
@@ -23,9 +21,7 @@ func (s *Server) listWebhooks(w http.ResponseWriter, _ *http.Request) {
 	if s.Webhooks != nil {
 		list = s.Webhooks.Status()
 	}
-	s.reply(w, http.StatusOK, struct {
-		Receivers any `json:"receivers"`
-	}{list})
+	s.reply(w, http.StatusOK, list)
 }
 
 func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
@@ -42,13 +38,7 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 		Channel: r.FormValue("channel"), Limit: limit,
 	}
 	letters, err := s.Webhooks.Dead(f)
-	if err != nil {
-		s.failure(w, err)
-		return
-	}
-	s.reply(w, http.StatusOK, struct {
-		Dead any `json:"dead"`
-	}{letters})
+	s.outcome(w, letters, err)
 }
 
 func (s *Server) replay(w http.ResponseWriter, r *http.Request) {

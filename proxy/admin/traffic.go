@@ -24,10 +24,7 @@ func (s *Server) listConnections(w http.ResponseWriter, r *http.Request) {
 	}
 	all := s.Traffic.Connections(app.ID)
 	slices.Reverse(all)
-	s.reply(w, http.StatusOK, struct {
-		Total       int          `json:"total"`
-		Connections []Connection `json:"connections"`
-	}{len(all), first(all, limit)})
+	replyFirst(s, w, all, limit)
 }
 
 // listChannels answers with the channels that have most subscriptions.
@@ -44,10 +41,7 @@ func (s *Server) listChannels(w http.ResponseWriter, r *http.Request) {
 	slices.SortFunc(all, func(a, b Channel) int {
 		return cmp.Or(cmp.Compare(b.Subscriptions, a.Subscriptions), cmp.Compare(a.Name, b.Name))
 	})
-	s.reply(w, http.StatusOK, struct {
-		Total    int       `json:"total"`
-		Channels []Channel `json:"channels"`
-	}{len(all), first(all, limit)})
+	replyFirst(s, w, all, limit)
 }
 
 // listUsers answers with the users of a presence channel.
@@ -66,10 +60,7 @@ func (s *Server) listUsers(w http.ResponseWriter, r *http.Request) {
 		s.failure(w, err)
 		return
 	}
-	s.reply(w, http.StatusOK, struct {
-		Total int      `json:"total"`
-		Users []string `json:"users"`
-	}{len(users), first(users, limit)})
+	replyFirst(s, w, users, limit)
 }
 
 // list reads what every list has: the app, and how much of it is wanted.
@@ -99,5 +90,9 @@ func limitOf(w http.ResponseWriter, r *http.Request) (int, bool) {
 	return limit, true
 }
 
-// first returns at most n elements, and an empty list rather than none.
-func first[T any](list []T, n int) []T { return append([]T{}, list[:min(n, len(list))]...) }
+// replyFirst answers with at most limit elements of a list, and says in a
+// header how many there are.
+func replyFirst[T any](s *Server, w http.ResponseWriter, list []T, limit int) {
+	w.Header().Set("X-Total-Count", strconv.Itoa(len(list)))
+	s.reply(w, http.StatusOK, append([]T{}, list[:min(limit, len(list))]...))
+}

@@ -45,6 +45,7 @@ async function call(method, path, body) {
     error.status = response.status;
     throw error;
   }
+  if (Array.isArray(value)) value.total = response.headers.get("X-Total-Count") || value.length;
   return value;
 }
 
@@ -117,8 +118,9 @@ function card(app, at) {
 }
 
 async function showApps() {
-  const { at, apps } = await call("GET", "apps");
-  $("apps").replaceChildren(...apps.map((app) => card(app, Date.parse(at))));
+  const apps = await call("GET", "apps");
+  const at = performance.now();
+  $("apps").replaceChildren(...apps.map((app) => card(app, at)));
   const choice = $("feed-app");
   if (choice.options.length !== apps.length + 1) {
     const kept = choice.value;
@@ -151,10 +153,10 @@ async function showApp() {
   const [channels, connections] = await Promise.all([
     call("GET", `${app}/channels?limit=${SHOWN}&prefix=${prefix}`), call("GET", `${app}/connections?limit=${SHOWN}`)]);
   $("channels-total").textContent = channels.total;
-  rows("channels", channels.channels, (c) => el("tr", {}, el("td", { class: "mono" }, c.name), el("td", {}, c.kind),
+  rows("channels", channels, (c) => el("tr", {}, el("td", { class: "mono" }, c.name), el("td", {}, c.kind),
     el("td", { class: "number" }, c.subscriptions), el("td", { class: "number" }, c.users || "")));
   $("connections-total").textContent = connections.total;
-  rows("connections", connections.connections, (c) => el("tr", {}, el("td", { class: "mono" }, c.socket), el("td", {}, c.user_id || ""),
+  rows("connections", connections, (c) => el("tr", {}, el("td", { class: "mono" }, c.socket), el("td", {}, c.user_id || ""),
     el("td", {}, [c.library, c.version].filter(Boolean).join(" ")), el("td", {}, c.transport + (c.tls ? " (TLS)" : "")),
     el("td", { class: "mono" }, c.remote), el("td", {}, age(c.since))));
 }
@@ -200,7 +202,7 @@ $("stage-form").addEventListener("submit", async (event) => {
 // --- backends and webhooks
 
 async function showBackends() {
-  const { backends } = await call("GET", "backends");
+  const backends = await call("GET", "backends");
   rows("backends", backends || [], (b) => el("tr", {}, el("td", {}, b.app), el("td", {}, b.backend), el("td", {}, [b.plugin, b.version].filter(Boolean).join(" ")),
     el("td", {}, b.role), el("td", { class: b.state === "running" && b.healthy ? "good" : "warn" }, b.state + (b.state === "running" && !b.healthy ? ", unhealthy" : "")),
     el("td", { class: "number" }, b.queued), el("td", { class: "number" }, b.delivered), el("td", { class: "number" }, b.dropped),
@@ -208,7 +210,7 @@ async function showBackends() {
 }
 
 async function showWebhooks() {
-  const { receivers } = await call("GET", "webhooks");
+  const receivers = await call("GET", "webhooks");
   rows("webhooks", receivers || [], (h) => el("tr", {}, el("td", {}, h.app), el("td", { class: "mono" }, h.url),
     el("td", { class: h.down ? "bad" : "good" }, h.down ? "down" : "up"), el("td", { class: "number" }, h.pending),
     el("td", { class: "number" }, h.delivered), el("td", { class: "number" }, h.dead),
