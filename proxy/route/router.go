@@ -1,0 +1,326 @@
+package route
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.etcd.io/bbolt"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// Apps is the current configuration. Implementation: proxy/apps.Registry.
+type Apps interface {
+	ByID(id string) (*proxy.App, bool)
+	All() []*proxy.App
+	Changed() <-chan struct{}
+}
+
+// Settings are what a Router is made of.
+type Settings struct {
+	DB   *bbolt.DB // keeps the journal
+	Apps Apps
+	Gate Gate             // nil: nothing objects
+	Now  func() time.Time // nil: time.Now
+	Log  zerolog.Logger
+}
+
+// Router knows the position of every app. Lookups take no lock; moves are
+// made one at a time. It is safe for concurrent use.
+type Router struct {
+	settings Settings
+	journal  journal
+	current  atomic.Pointer[table]
+	moving   sync.Mutex // held while a move is made
+}
+
+// table is one generation of positions.
+type table struct {
+	positions map[*proxy.App]*Position
+	overrides map[string][]override // by app, oldest move first; never changed in place
+	changed   chan struct{}         // closed when the next generation is current
+}
+
+// New returns a router that has read its journal. It starts nothing.
+func New(s Settings) (*Router, error) {
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	j, err := newJournal(s.DB)
+	if err != nil {
+		return nil, err
+	}
+	overrides, err := j.overrides()
+	if err != nil {
+		return nil, err
+	}
+	r := &Router{settings: s, journal: j}
+	r.current.Store(newTable(s.Apps.All(), overrides))
+	return r, nil
+}
+
+func newTable(apps []*proxy.App, overrides map[string][]override) *table {
+	t := &table{positions: make(map[*proxy.App]*Position, len(apps)), overrides: overrides, changed: make(chan struct{})}
+	for _, app := range apps {
+		t.positions[app] = position(app, overrides[app.ID])
+	}
+	return t
+}
+
+// Run follows the configuration until ctx ends: a scope whose configured
+// state was edited after it was moved is where the configuration says.
+func (r *Router) Run(ctx context.Context) error {
+	for {
+		changed := r.settings.Apps.Changed()
+		if err := r.follow(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// configuration is who made a move that came by editing the configuration.
+const configuration = "configuration"
+
+// follow takes back the moves that the configuration has overtaken.
+func (r *Router) follow() error {
+	r.moving.Lock()
+	defer r.moving.Unlock()
+	overrides := maps.Clone(r.current.Load().overrides)
+	for _, app := range r.settings.Apps.All() {
+		for _, o := range overrides[app.ID] {
+			if o.holds(app) {
+				continue
+			}
+			to, _ := configured(app, o.Channels)
+			e := Entry{
+				At: r.settings.Now(), Who: configuration, Why: "the configured stage was edited after the move",
+				Move: Move{App: app.ID, Channels: o.Channels, From: o.State, To: to},
+			}
+			if err := r.journal.append(&e, nil); err != nil {
+				return err
+			}
+			overrides[app.ID] = without(overrides[app.ID], o.Channels)
+			r.log(e)
+		}
+	}
+	r.swap(overrides)
+	return nil
+}
+
+// Position returns where an app's traffic belongs.
+func (r *Router) Position(app *proxy.App) *Position {
+	t := r.current.Load()
+	if p, ok := t.positions[app]; ok {
+		return p
+	}
+	// The configuration was read again and Run has not seen it yet.
+	return position(app, t.overrides[app.ID])
+}
+
+// Changed returns a channel that is closed when positions may have changed.
+// A watcher takes it before it reads them.
+func (r *Router) Changed() <-chan struct{} { return r.current.Load().changed }
+
+// DryRun returns the move that Set would make, and the error that it would
+// return, without making it.
+func (r *Router) DryRun(ctx context.Context, q Request) (Move, error) {
+	m, objections, err := r.plan(ctx, q)
+	if err == nil && len(objections) > 0 && !q.Force {
+		err = &Refused{Move: m, Objections: objections}
+	}
+	return m, err
+}
+
+// Set makes a move. It is in force, and on disk, when Set returns without an
+// error. A *Refused says what stands against it.
+func (r *Router) Set(ctx context.Context, q Request) (Entry, error) {
+	r.moving.Lock()
+	defer r.moving.Unlock()
+	m, objections, err := r.plan(ctx, q)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(objections) > 0 && !q.Force {
+		return Entry{}, &Refused{Move: m, Objections: objections}
+	}
+	e := Entry{At: r.settings.Now(), Who: q.Who, Why: q.Why, Move: m, Overridden: objections}
+	return e, r.commit(&e)
+}
+
+// plan checks a request and asks the gate about the move.
+func (r *Router) plan(ctx context.Context, q Request) (Move, []Objection, error) {
+	app, ok := r.settings.Apps.ByID(q.App)
+	if !ok {
+		return Move{}, nil, fmt.Errorf("%w: %q", ErrNoApp, q.App)
+	}
+	to, err := q.target(app)
+	if err != nil {
+		return Move{}, nil, err
+	}
+	m := Move{App: app.ID, Channels: scope(q.Channels), To: to}
+	m.From, ok = r.state(app, m.Channels)
+	if ok && m.From == m.To {
+		return m, nil, fmt.Errorf("%w: %s", ErrUnchanged, m.To)
+	}
+	objections, err := r.judge(ctx, m)
+	return m, objections, err
+}
+
+func scope(channels string) string {
+	if channels == everything {
+		return ""
+	}
+	return channels
+}
+
+// judge asks the gate about a forward move.
+func (r *Router) judge(ctx context.Context, m Move) ([]Objection, error) {
+	if r.settings.Gate == nil || !m.Forward() {
+		return nil, nil
+	}
+	objections, err := r.settings.Gate.Judge(ctx, m)
+	if err != nil {
+		return nil, fmt.Errorf("route: judge whether to %s: %w", m, err)
+	}
+	return objections, nil
+}
+
+// Undo asks for the last move of a scope to be taken back.
+type Undo struct {
+	App      string
+	Channels string // as in Request
+	Who, Why string
+}
+
+// Rollback takes back the last move of a scope that has not been taken back:
+// each further call goes one move further. No gate is asked. It returns
+// ErrNothing when none is left.
+func (r *Router) Rollback(_ context.Context, u Undo) (Entry, error) {
+	r.moving.Lock()
+	defer r.moving.Unlock()
+	app, ok := r.settings.Apps.ByID(u.App)
+	if !ok {
+		return Entry{}, fmt.Errorf("%w: %q", ErrNoApp, u.App)
+	}
+	if u.Who == "" {
+		return Entry{}, fmt.Errorf("%w: say who takes it back", ErrInvalid)
+	}
+	u.Channels = scope(u.Channels)
+	last, err := r.last(u)
+	if err != nil {
+		return Entry{}, err
+	}
+	if app.Upstream == nil && last.From.Stage != proxy.StageExited {
+		return Entry{}, ErrNoUpstream
+	}
+	now, _ := r.state(app, u.Channels)
+	e := Entry{
+		At: r.settings.Now(), Who: u.Who, Why: u.Why, New: last.New, Undoes: last.Seq,
+		Move: Move{App: u.App, Channels: u.Channels, From: now, To: last.From},
+	}
+	return e, r.commit(&e)
+}
+
+// last finds the latest entry of a scope that is neither a rollback nor has
+// been taken back, since the configuration last overtook the scope.
+func (r *Router) last(u Undo) (Entry, error) {
+	entries, err := r.journal.entries(u.App)
+	if err != nil {
+		return Entry{}, err
+	}
+	var done []Entry
+	for _, e := range entries {
+		switch {
+		case e.Channels != u.Channels:
+		case e.Who == configuration:
+			done = nil
+		case e.Undoes != 0:
+			done = done[:max(len(done)-1, 0)]
+		default:
+			done = append(done, e)
+		}
+	}
+	if len(done) == 0 {
+		return Entry{}, ErrNothing
+	}
+	return done[len(done)-1], nil
+}
+
+// History returns an app's moves, oldest first; those of all apps for "".
+func (r *Router) History(app string) ([]Entry, error) { return r.journal.entries(app) }
+
+// state returns where a scope is now. A pattern without a rule of its own, ok
+// being false, is where the app is.
+func (r *Router) state(app *proxy.App, channels string) (s State, ok bool) {
+	for _, o := range r.current.Load().overrides[app.ID] {
+		if o.Channels == channels && o.holds(app) {
+			return o.State, true
+		}
+	}
+	if s, ok := configured(app, channels); ok {
+		return s, true
+	}
+	s, _ = r.state(app, "")
+	return s, false
+}
+
+// commit writes a move and puts it into force. moving is held.
+func (r *Router) commit(e *Entry) error {
+	app, ok := r.settings.Apps.ByID(e.App)
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrNoApp, e.App)
+	}
+	o := r.outcome(app, e)
+	if err := r.journal.append(e, o); err != nil {
+		return err
+	}
+	overrides := maps.Clone(r.current.Load().overrides)
+	if o == nil {
+		overrides[e.App] = without(overrides[e.App], e.Channels)
+	} else {
+		overrides[e.App] = insert(overrides[e.App], *o)
+	}
+	r.swap(overrides)
+	r.log(*e)
+	return nil
+}
+
+// outcome returns the override that a move leaves, nil where the
+// configuration says the same. It notes a rule that is new.
+func (r *Router) outcome(app *proxy.App, e *Entry) *override {
+	o := &override{Channels: e.Channels, State: e.To}
+	if was, ok := configured(app, e.Channels); ok {
+		if was == e.To {
+			return nil
+		}
+		o.Configured = &was
+	}
+	if e.Undoes != 0 {
+		if e.New {
+			return nil
+		}
+		return o
+	}
+	_, known := r.state(app, e.Channels)
+	e.New = !known
+	return o
+}
+
+func (r *Router) swap(overrides map[string][]override) {
+	close(r.current.Swap(newTable(r.settings.Apps.All(), overrides)).changed)
+}
+
+func (r *Router) log(e Entry) {
+	r.settings.Log.Info().Str("app", e.App).Str("channels", e.Channels).Stringer("from", e.From).Stringer("to", e.To).
+		Str("who", e.Who).Str("why", e.Why).Uint64("undoes", e.Undoes).Int("overridden", len(e.Overridden)).Msg("stage changed")
+}
