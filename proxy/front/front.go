@@ -12,6 +12,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"github.com/offramp/offramp/proxy/transport/hijack"
 )
 
 // Limits of the HTTP side. A peer has readTimeout from its connection's first
@@ -45,7 +47,7 @@ type Settings struct {
 	Prefix       string // in front of every path, such as "/ws"; empty: none
 	WebSocket    Upgrades
 	Stream       Streams                 // nil: no HTTP fallback
-	API          fasthttp.RequestHandler // everything below prefix/apps/
+	API          fasthttp.RequestHandler // everything below prefix/apps/ and prefix/users/
 	TLS          *tls.Config             // nil: plain TCP
 	MaxBodyBytes int                     // of a request; 0: DefaultMaxBodyBytes
 	Log          zerolog.Logger
@@ -94,7 +96,7 @@ func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
-			if err := f.server.Serve(listener{l, f.settings.TLS}); err != nil {
+			if err := f.server.Serve(hijack.Listener{Listener: l, TLS: f.settings.TLS}); err != nil {
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
 		})

@@ -20,7 +20,7 @@ func (f *Front) route(ctx *fasthttp.RequestCtx) {
 		f.settings.WebSocket.ServeUnknown(ctx)
 	case !ok:
 		notFound(ctx)
-	case area == "apps" && f.settings.API != nil:
+	case (area == "apps" || area == "users") && f.settings.API != nil:
 		f.settings.API(ctx)
 	case area == "pusher" && f.settings.Stream != nil:
 		f.fallback(ctx, rest)
