@@ -99,7 +99,7 @@ func (g *gateway) settings() Settings {
 		return json.RawMessage(fmt.Sprintf(`{"app":%q,"all":%v}`, app, since.IsZero())), g.err
 	}
 	return Settings{
-		Version: "test", Ready: func() []string { return g.reasons },
+		Version: "test", Ready: func(context.Context) []string { return g.reasons },
 		Apps: g, Traffic: g, Stages: g, Webhooks: g, Feed: g, Report: document, Inventory: document,
 		Backends: func() any { return []string{"backend"} },
 		Metrics:  registry, Log: zerolog.Nop(),

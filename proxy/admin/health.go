@@ -18,10 +18,10 @@ func (s *Server) live(w http.ResponseWriter, _ *http.Request) {
 
 // ready answers 200 while the gateway can take connections, and 503 with the
 // reasons while it cannot: starting, draining, a broker that is away.
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	reasons := []string{}
 	if s.Ready != nil {
-		reasons = append(reasons, s.Ready()...)
+		reasons = append(reasons, s.Ready(r.Context())...)
 	}
 	status := http.StatusOK
 	if len(reasons) > 0 {

@@ -38,7 +38,7 @@ type Settings struct {
 	Version string
 	// Ready returns why the gateway cannot serve now, such as "draining";
 	// nothing when it can.
-	Ready func() []string
+	Ready func(context.Context) []string
 
 	Apps      Apps
 	Traffic   Traffic
