@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func (Translator) Open(ctx context.Context, b translators.Binding) (translators.
 	}
 	var err error
 	if s.conn, err = nats.Connect(c.URL, s.options(b)...); err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w; is the server running, and is settings.url its address?", c.URL, err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w; is the server running, and is settings.url its address?", redacted(c.URL), err)
 	}
 	if c.Mode == "jetstream" {
 		if err := s.openStream(ctx); err != nil {
@@ -90,6 +91,17 @@ func (Translator) Open(ctx context.Context, b translators.Binding) (translators.
 		}
 	}
 	return s, nil
+}
+
+// redacted hides the passwords of a list of URLs.
+func redacted(list string) string {
+	urls := strings.Split(list, ",")
+	for i, text := range urls {
+		if u, err := url.Parse(text); err == nil {
+			urls[i] = u.Redacted()
+		}
+	}
+	return strings.Join(urls, ",")
 }
 
 // session is a connection to NATS.

@@ -32,17 +32,6 @@ func channelTokens(name string) string {
 	return strings.Join(tokens, ".")
 }
 
-// channelOf returns the channel that a subject below base, an appSubject,
-// stands for. ok is false for a subject that subjectOf never makes.
-func channelOf(base, subject string) (channel protocol.ChannelName, ok bool) {
-	tokens, ok := strings.CutPrefix(subject, base+".")
-	if !ok {
-		return "", false
-	}
-	name, ok := unescape(tokens)
-	return protocol.ChannelName(name), ok && channelTokens(name) == tokens
-}
-
 func escape(s string) string {
 	plain := true
 	for i := range len(s) {

@@ -1,0 +1,303 @@
+package nats_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/nats"
+)
+
+// TestMain makes the test binary a NATS server when it is run as "BINARY
+// nats-server PORT", and thus a server of its own that can be killed.
+func TestMain(m *testing.M) {
+	if len(os.Args) != 3 || os.Args[1] != "nats-server" {
+		os.Exit(m.Run())
+	}
+	var port int
+	if _, err := fmt.Sscan(os.Args[2], &port); err != nil {
+		os.Exit(2)
+	}
+	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: port, NoSigs: true})
+	if err != nil {
+		os.Exit(2)
+	}
+	server.Start()
+	server.ReadyForConnections(10 * time.Second)
+	fmt.Println(server.ClientURL())
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
+}
+
+// watcher is an observer that tells what it is shown.
+type watcher struct {
+	mu     sync.Mutex
+	items  []translators.Envelope
+	states []translators.State
+}
+
+func (w *watcher) Deliver(e translators.Envelope) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.items = append(w.items, e)
+}
+
+func (w *watcher) State(s translators.ChannelState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.states = append(w.states, s.State)
+}
+
+func (w *watcher) delivered() []translators.Envelope {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]translators.Envelope(nil), w.items...)
+}
+
+func (w *watcher) told() []translators.State {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]translators.State(nil), w.states...)
+}
+
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// embedded starts a server within the test.
+func embedded(t *testing.T, o *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	o.Host, o.NoSigs = "127.0.0.1", true
+	if o.Port == 0 {
+		o.Port = natsserver.RANDOM_PORT
+	}
+	server, err := natsserver.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	t.Cleanup(server.Shutdown)
+	if !server.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the NATS server did not start")
+	}
+	return server
+}
+
+func open(t *testing.T, settings translators.Settings) translators.Session {
+	t.Helper()
+	s, err := nats.New().Open(context.Background(), translators.Binding{
+		App: "app", Backend: "nats", Role: proxy.RoleShadow, Gateway: "offramp", Settings: settings, Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close(context.Background()) })
+	return s
+}
+
+func item(seq uint64, channel, data string) translators.Envelope {
+	return translators.Envelope{
+		ID: proxy.EventID{Node: 1, Seq: seq}, App: "app", Channel: protocol.ChannelName(channel), Event: "message",
+		Data: []byte(data), Origin: "offramp",
+	}
+}
+
+func codes(results []translators.Result) string {
+	texts := make([]string, len(results))
+	for i, r := range results {
+		texts[i] = r.Code.String()
+	}
+	return strings.Join(texts, " ")
+}
+
+func subscribe(t *testing.T, s translators.Session, channel string) *watcher {
+	t.Helper()
+	w := &watcher{}
+	stop, err := s.(translators.Subscriber).Subscribe(context.Background(), protocol.ChannelName(channel), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return w
+}
+
+func TestSession(t *testing.T) {
+	t.Run("what is published is observed, byte for byte", func(t *testing.T) {
+		s := open(t, translators.Settings{"url": embedded(t, &natsserver.Options{}).ClientURL()})
+		w := subscribe(t, s, "private-a..b")
+		sent := item(1, "private-a..b", "\x00\xff not JSON")
+		if got := codes(s.Publish(context.Background(), []translators.Envelope{sent})); got != "OK" {
+			t.Fatalf("results %s, want OK", got)
+		}
+		waitFor(t, "the delivery", func() bool { return len(w.delivered()) == 1 })
+		got := w.delivered()[0]
+		if got.ID != sent.ID || got.Event != sent.Event || string(got.Data) != string(sent.Data) || got.Origin != "offramp" {
+			t.Errorf("delivered %+v, want %+v", got, sent)
+		}
+	})
+
+	t.Run("too large an item is refused, and those around it pass", func(t *testing.T) {
+		s := open(t, translators.Settings{"url": embedded(t, &natsserver.Options{MaxPayload: 1024}).ClientURL()})
+		batch := []translators.Envelope{item(1, "a", "small"), item(2, "a", strings.Repeat("x", 2000)), item(3, "a", "small")}
+		if got := codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_SIZE OK" {
+			t.Errorf("results %s", got)
+		}
+	})
+
+	t.Run("a subject without permission is refused as such", func(t *testing.T) {
+		server := embedded(t, &natsserver.Options{Users: []*natsserver.User{{
+			Username: "u", Password: "p", Permissions: &natsserver.Permissions{
+				Publish:   &natsserver.SubjectPermission{Deny: []string{"offramp.app.secret"}},
+				Subscribe: &natsserver.SubjectPermission{Deny: []string{"offramp.app.secret"}},
+			},
+		}}})
+		s := open(t, translators.Settings{"url": server.ClientURL(), "user": "u", "password": "p"})
+		batch := []translators.Envelope{item(1, "open", "x"), item(2, "secret", "x"), item(3, "open", "x")}
+		if got := codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_AUTH OK" {
+			t.Errorf("results %s", got)
+		}
+		if _, err := s.(translators.Subscriber).Subscribe(context.Background(), "secret", &watcher{}); err == nil {
+			t.Error("the subscription was confirmed without permission")
+		}
+	})
+
+	t.Run("JetStream recognises a repeat, and observers see it once", func(t *testing.T) {
+		server := embedded(t, &natsserver.Options{JetStream: true, StoreDir: t.TempDir()})
+		s := open(t, translators.Settings{"url": server.ClientURL(), "mode": "jetstream"})
+		w := subscribe(t, s, "a")
+		first, second := item(1, "a", "x"), item(2, "a", "y")
+		if got := codes(s.Publish(context.Background(), []translators.Envelope{first, second})); got != "OK OK" {
+			t.Fatalf("results %s", got)
+		}
+		if got := codes(s.Publish(context.Background(), []translators.Envelope{first})); got != "DUPLICATE" {
+			t.Errorf("results %s for the repeat, want DUPLICATE", got)
+		}
+		s.Publish(context.Background(), []translators.Envelope{item(3, "a", "z")})
+		waitFor(t, "the deliveries", func() bool { return len(w.delivered()) >= 3 })
+		if got := w.delivered(); len(got) != 3 || got[2].ID.Seq != 3 {
+			t.Errorf("%d deliveries, want 3, the last of them the last sent", len(got))
+		}
+	})
+
+	t.Run("a server that goes away is told, and nothing is acknowledged meanwhile", func(t *testing.T) {
+		url, kill := separate(t, natsserver.RANDOM_PORT)
+		s := open(t, translators.Settings{"url": url, "timeout": "500ms"})
+		w := subscribe(t, s, "a")
+		kill()
+		waitFor(t, "the disconnection", func() bool { return len(w.told()) == 1 })
+		if got := codes(s.Publish(context.Background(), []translators.Envelope{item(1, "a", "x"), item(2, "b", "x")})); got != "TRANSIENT TRANSIENT" {
+			t.Errorf("results %s while the server is away, want TRANSIENT", got)
+		}
+		if r := s.(translators.Reporter).Report(); r.Healthy {
+			t.Error("the session reports that it is healthy")
+		}
+		var port int
+		if _, err := fmt.Sscanf(url, "nats://127.0.0.1:%d", &port); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = separate(t, port)
+		waitFor(t, "the reconnection", func() bool { return len(w.told()) == 2 })
+		if got := w.told(); got[0] != translators.StateDetached || got[1] != translators.StateAttached {
+			t.Errorf("states %v, want DETACHED and ATTACHED", got)
+		}
+		if got := codes(s.Publish(context.Background(), []translators.Envelope{item(3, "a", "x")})); got != "OK" {
+			t.Errorf("results %s after the reconnection, want OK", got)
+		}
+		waitFor(t, "a delivery again", func() bool { return len(w.delivered()) == 1 })
+	})
+}
+
+// separate starts a server as a process of its own.
+func separate(t *testing.T, port int) (url string, kill func()) {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(executable, "nats-server", fmt.Sprint(port))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	kill = func() {
+		once.Do(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			_ = stdin.Close()
+		})
+	}
+	t.Cleanup(kill)
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the NATS server process said nothing: %v", err)
+	}
+	return strings.TrimSpace(line), kill
+}
+
+func TestOpenSaysWhatToChange(t *testing.T) {
+	server := embedded(t, &natsserver.Options{Username: "u", Password: "p"})
+	for name, tc := range map[string]struct {
+		settings translators.Settings
+		want     string
+	}{
+		"no url":             {translators.Settings{}, "settings.url: is required"},
+		"an unknown setting": {translators.Settings{"url": "x", "ulr": 1}, "settings.ulr: is not a setting; there are url"},
+		"a wrong mode":       {translators.Settings{"url": "x", "mode": "corr"}, "settings.mode: is \"corr\"; it must be one of core, jetstream"},
+		"a wildcard prefix":  {translators.Settings{"url": "x", "prefix": "a.*"}, "settings.prefix: is \"a.*\"; it must be a subject"},
+		"no server there":    {translators.Settings{"url": "nats://127.0.0.1:1"}, "connect to NATS at nats://127.0.0.1:1"},
+		"wrong password":     {translators.Settings{"url": server.ClientURL(), "user": "u", "password": "wrong-one"}, "Authorization Violation"},
+		"no JetStream there": {
+			translators.Settings{"url": server.ClientURL(), "user": "u", "password": "p", "mode": "jetstream"},
+			"is JetStream enabled on the server?",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := nats.New().Open(context.Background(), translators.Binding{App: "app", Settings: tc.settings, Log: zerolog.Nop()})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Open: %v, want %q in it", err, tc.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "wrong-one") {
+				t.Errorf("the error shows the password: %v", err)
+			}
+		})
+	}
+}
+
+func TestDescriptionIsInOrder(t *testing.T) {
+	if err := nats.New().Describe().Check(); err != nil {
+		t.Error(err)
+	}
+	var problems translators.Problems
+	_, err := nats.New().Open(context.Background(), translators.Binding{Settings: translators.Settings{}})
+	if !errors.As(err, &problems) {
+		t.Errorf("Open without settings: %T, want translators.Problems", err)
+	}
+}
