@@ -48,6 +48,7 @@ func (h *Host) Run(ctx context.Context) error {
 	for _, l := range h.links {
 		group.Go(func() error { return l.run(ctx) })
 	}
+	<-ctx.Done() // without backends there is nothing to run, but no reason to end
 	return group.Wait()
 }
 
