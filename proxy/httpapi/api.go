@@ -78,6 +78,7 @@ type request struct {
 
 	auth   verifier
 	fields fields
+	batch  []publication
 	answer []byte
 }
 
@@ -98,6 +99,19 @@ func (a *API) Handler(ctx *fasthttp.RequestCtx) {
 }
 
 func (a *API) serve(r *request) *refusal {
+	if refused := a.accept(r); refused != nil {
+		return refused
+	}
+	if r.resource.read != nil {
+		if refused := a.publish(r); refused != nil {
+			return refused
+		}
+	}
+	return r.resource.serve(a, r)
+}
+
+// accept goes all the way with a request but for its effect.
+func (a *API) accept(r *request) *refusal {
 	target := requestTarget(r.ctx)
 	path, query, _ := strings.Cut(target, "?")
 	path, mounted := strings.CutPrefix(path, a.settings.PathPrefix)
@@ -117,13 +131,59 @@ func (a *API) serve(r *request) *refusal {
 	if !r.tenant.app.Enabled {
 		return errDisabled
 	}
-	return r.resource.serve(a, r)
+	if r.resource.read != nil {
+		return r.resource.read(r)
+	}
+	return nil
+}
+
+// publish hands the request's events to the engine. When that fails between
+// two of them, the earlier ones have been accepted: the caller is told to try
+// again, and those may then be delivered twice.
+func (a *API) publish(r *request) *refusal {
+	if refused := r.tenant.admit(len(r.batch), r.now); refused != nil {
+		return refused
+	}
+	for i := range r.batch {
+		if err := a.settings.Engine.Publish(r.background(), r.tenant.app, r.batch[i].Publication); err != nil {
+			return a.failed(r, err)
+		}
+	}
+	return nil
+}
+
+// Judgement is what the API thinks of a request.
+type Judgement struct {
+	Resource string               // as in metrics; "unknown" for a path that is none
+	Status   int                  // that it would be answered with
+	Text     string               // of a refusal
+	Events   []engine.Publication // what a good publish asks for
+}
+
+// Judge tells what Handler would do with a request, up to its effect, and does
+// nothing: another service answers it. It keeps nothing of ctx.
+func (a *API) Judge(ctx *fasthttp.RequestCtx) Judgement {
+	r := a.requests.Get().(*request)
+	defer a.requests.Put(r)
+	r.reset(ctx, a.settings.Now())
+	refused := a.accept(r)
+	j := Judgement{Resource: r.resource.String()}
+	if refused != nil {
+		j.Status, j.Text = refused.status, refused.text
+		return j
+	}
+	j.Status = r.resource.status
+	for i := range r.batch {
+		j.Events = append(j.Events, r.batch[i].Publication)
+	}
+	return j
 }
 
 func (r *request) reset(ctx *fasthttp.RequestCtx, now time.Time) {
 	r.ctx, r.now = ctx, now
 	r.method, r.path, r.resource, r.appID, r.name, r.tenant = "", "", nil, "", "", nil
-	r.answer = r.answer[:0]
+	clear(r.batch) // what it holds is the engine's now
+	r.batch, r.answer = r.batch[:0], r.answer[:0]
 }
 
 func (r *request) body() []byte { return r.ctx.Request.Body() }

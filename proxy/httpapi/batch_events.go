@@ -2,45 +2,26 @@ package httpapi
 
 import "github.com/offramp/offramp/proxy/protocol"
 
-// postBatch publishes up to ten events, each on one channel: POST
-// /apps/ID/batch_events. All are checked before the first is published.
-func (a *API) postBatch(r *request) *refusal {
-	var room [maxBatch]publication
-	batch, refused := r.readBatch(room[:0])
-	if refused != nil {
-		return refused
-	}
-	if refused := r.tenant.admit(len(batch), r.now); refused != nil {
-		return refused
-	}
-	for i := range batch {
-		if err := a.settings.Engine.Publish(r.background(), r.tenant.app, batch[i].Publication); err != nil {
-			return a.failed(r, err)
-		}
-	}
-	return a.answerBatch(r, batch)
-}
-
-func (r *request) readBatch(dst []publication) ([]publication, *refusal) {
+// readBatch reads up to ten events, each on one channel: POST
+// /apps/ID/batch_events.
+func (r *request) readBatch() *refusal {
 	var room [maxBatch][]byte
 	elements, refused := r.batchElements(&room)
 	if refused != nil {
-		return nil, refused
+		return refused
 	}
 	for _, element := range elements {
 		if element[0] != '{' {
-			return nil, errType("batch", "an array of objects")
+			return errType("batch", "an array of objects")
 		}
 		r.fields = fields{}
 		r.fields.readFields(element)
 		r.fields.channels = nil // an event of a batch has one channel
-		p, refused := r.fields.build(r.tenant.app)
-		if refused != nil {
-			return nil, refused
+		if refused := r.addEvent(); refused != nil {
+			return refused
 		}
-		dst = append(dst, p)
 	}
-	return dst, nil
+	return nil
 }
 
 // batchElements returns the 1 to 10 raw events of the body.
@@ -79,17 +60,17 @@ func (r *request) batchElements(room *[maxBatch][]byte) ([][]byte, *refusal) {
 }
 
 // answerBatch answers {}, or one object per event when any asked for info.
-func (a *API) answerBatch(r *request, batch []publication) *refusal {
+func (a *API) answerBatch(r *request) *refusal {
 	var asked info
-	for i := range batch {
-		asked |= batch[i].info
+	for i := range r.batch {
+		asked |= r.batch[i].info
 	}
 	r.answer = append(r.answer, '{')
 	if asked != 0 {
 		r.answer = append(r.answer, `"batch":[`...)
-		for i := range batch {
+		for i := range r.batch {
 			var refused *refusal
-			r.answer, refused = a.channelInfo(r, separate(r.answer), batch[i].Channels[0], batch[i].info)
+			r.answer, refused = a.channelInfo(r, separate(r.answer), r.batch[i].Channels[0], r.batch[i].info)
 			if refused != nil {
 				return refused
 			}

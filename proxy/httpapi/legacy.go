@@ -9,51 +9,39 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// postLegacy publishes the raw body as the data of one event: POST
-// /apps/ID/channels/NAME/events?name=E&socket_id=S, deprecated. It answers
+// readLegacy reads the raw body as the data of one event: POST
+// /apps/ID/channels/NAME/events?name=E&socket_id=S, deprecated. It is answered
 // 202 with nothing, which the SDKs that used it read as done (vendor
 // documentation: "REST API (deprecated)").
-func (a *API) postLegacy(r *request) *refusal {
-	p, refused := r.legacyPublication()
-	if refused != nil {
-		return refused
-	}
-	if refused := r.tenant.admit(1, r.now); refused != nil {
-		return refused
-	}
-	if err := a.settings.Engine.Publish(r.background(), r.tenant.app, p); err != nil {
-		return a.failed(r, err)
-	}
-	return nil
-}
-
-func (r *request) legacyPublication() (engine.Publication, *refusal) {
-	var p engine.Publication
+func (r *request) readLegacy() *refusal {
 	channel, refused := r.channelName()
 	if refused != nil {
-		return p, refused
+		return refused
 	}
 	name, _ := r.auth.param("name")
 	if name == "" {
-		return p, errMissing("name")
+		return errMissing("name")
 	}
 	if refused := checkEventName(name); refused != nil {
-		return p, refused
+		return refused
 	}
 	socket, _ := r.auth.param("socket_id")
 	if socket != "" && !protocol.SocketID(socket).Valid() {
-		return p, errSocketID
+		return errSocketID
 	}
 	if !utf8.Valid(r.body()) {
-		return p, errInvalidUTF8
+		return errInvalidUTF8
 	}
 	if limit := r.tenant.app.Limits.EventBytes; len(r.body()) > limit {
-		return p, errData(limit)
+		return errData(limit)
 	}
-	return engine.Publication{
+	r.batch = append(r.batch, publication{Publication: engine.Publication{
 		Channels: []protocol.ChannelName{channel}, Name: name, Data: bytes.Clone(r.body()), Except: protocol.SocketID(socket),
-	}, nil
+	}})
+	return nil
 }
+
+func (*API) answerLegacy(*request) *refusal { return nil }
 
 // getStats tells the counts of one channel: GET /apps/ID/channels/NAME/stats,
 // deprecated since 2012.

@@ -80,6 +80,15 @@ type publication struct {
 	info info
 }
 
+// addEvent adds the event of the fields that were read to the request's.
+func (r *request) addEvent() *refusal {
+	p, refused := r.fields.build(r.tenant.app)
+	if refused == nil {
+		r.batch = append(r.batch, p)
+	}
+	return refused
+}
+
 // build checks an event's parameters and copies what is kept of them.
 func (f *fields) build(app *proxy.App) (publication, *refusal) {
 	var p publication

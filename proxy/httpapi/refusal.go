@@ -119,10 +119,7 @@ func errRate(limit int) *refusal {
 
 // refuse answers with a refusal, and shows it to watchers.
 func (a *API) refuse(r *request, refused *refusal) {
-	name := "unknown"
-	if r.resource != nil {
-		name = r.resource.name
-	}
+	name := r.resource.String()
 	a.metrics.refused(name, refused.status)
 	ctx := r.ctx
 	ctx.SetStatusCode(refused.status)

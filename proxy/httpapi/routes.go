@@ -10,20 +10,29 @@ import (
 type resource struct {
 	name   string // in metrics and records
 	method string
-	events int // how many events its body may carry
-	status int // of what was done
+	events int                     // how many events its body may carry
+	status int                     // of what was done
+	read   func(*request) *refusal // a publish: reads and checks its events
 	serve  func(*API, *request) *refusal
 }
 
+// String returns the resource's name; that of none is "unknown".
+func (res *resource) String() string {
+	if res == nil {
+		return "unknown"
+	}
+	return res.name
+}
+
 var (
-	eventsResource    = resource{"events", http.MethodPost, 1, http.StatusOK, (*API).postEvents}
-	batchResource     = resource{"batch_events", http.MethodPost, maxBatch, http.StatusOK, (*API).postBatch}
-	channelsResource  = resource{"channels", http.MethodGet, 0, http.StatusOK, (*API).getChannels}
-	channelResource   = resource{"channel", http.MethodGet, 0, http.StatusOK, (*API).getChannel}
-	usersResource     = resource{"users", http.MethodGet, 0, http.StatusOK, (*API).getUsers}
-	terminateResource = resource{"terminate_connections", http.MethodPost, 0, http.StatusOK, (*API).terminate}
-	legacyResource    = resource{"legacy_events", http.MethodPost, 1, http.StatusAccepted, (*API).postLegacy}
-	statsResource     = resource{"stats", http.MethodGet, 0, http.StatusOK, (*API).getStats}
+	eventsResource    = resource{"events", http.MethodPost, 1, http.StatusOK, (*request).readEvent, (*API).answerEvent}
+	batchResource     = resource{"batch_events", http.MethodPost, maxBatch, http.StatusOK, (*request).readBatch, (*API).answerBatch}
+	channelsResource  = resource{"channels", http.MethodGet, 0, http.StatusOK, nil, (*API).getChannels}
+	channelResource   = resource{"channel", http.MethodGet, 0, http.StatusOK, nil, (*API).getChannel}
+	usersResource     = resource{"users", http.MethodGet, 0, http.StatusOK, nil, (*API).getUsers}
+	terminateResource = resource{"terminate_connections", http.MethodPost, 0, http.StatusOK, nil, (*API).terminate}
+	legacyResource    = resource{"legacy_events", http.MethodPost, 1, http.StatusAccepted, (*request).readLegacy, (*API).answerLegacy}
+	statsResource     = resource{"stats", http.MethodGet, 0, http.StatusOK, nil, (*API).getStats}
 )
 
 // route finds the resource of a path and what the path names.
