@@ -42,7 +42,7 @@ func (l *lease) lost(ctx context.Context) <-chan struct{} {
 				return
 			}
 			select {
-			case <-time.After(left):
+			case <-time.After(min(left, time.Second)): // the first beat brings the end nearer
 			case <-ctx.Done():
 				return
 			}

@@ -13,10 +13,17 @@ import (
 )
 
 // TestMain makes the test binary a plugin, as the gateway's own binary is, when
-// it is run as "BINARY plugin serve NAME".
+// it is run as "BINARY plugin serve NAME", and a host when run as "BINARY host".
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && slices.Equal(os.Args[1:3], []string{"plugin", "serve"}) {
 		if err := plugins.Serve(servable(os.Args[3])); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == "host" {
+		if err := runHost(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
