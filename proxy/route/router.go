@@ -42,6 +42,7 @@ type Router struct {
 // table is one generation of positions.
 type table struct {
 	positions map[*proxy.App]*Position
+	moved     map[string]*proxy.App // by id, with stage and rules as they are now
 	overrides map[string][]override // by app, oldest move first; never changed in place
 	changed   chan struct{}         // closed when the next generation is current
 }
@@ -65,9 +66,16 @@ func New(s Settings) (*Router, error) {
 }
 
 func newTable(apps []*proxy.App, overrides map[string][]override) *table {
-	t := &table{positions: make(map[*proxy.App]*Position, len(apps)), overrides: overrides, changed: make(chan struct{})}
+	t := &table{
+		positions: make(map[*proxy.App]*Position, len(apps)), moved: make(map[string]*proxy.App, len(apps)),
+		overrides: overrides, changed: make(chan struct{}),
+	}
 	for _, app := range apps {
-		t.positions[app] = position(app, overrides[app.ID])
+		p := position(app, overrides[app.ID])
+		moved := *app
+		moved.Stage, moved.Rules = p.Stage, p.Rules
+		t.positions[app], t.positions[&moved] = p, p
+		t.moved[app.ID] = &moved
 	}
 	return t
 }
@@ -117,7 +125,15 @@ func (r *Router) follow() error {
 	return nil
 }
 
-// Position returns where an app's traffic belongs.
+// ByID returns an app with its stage and rules as they are now, for those who
+// watch it. It may lag behind the configuration until Run has seen a reload.
+func (r *Router) ByID(id string) (*proxy.App, bool) {
+	app, ok := r.current.Load().moved[id]
+	return app, ok
+}
+
+// Position returns where an app's traffic belongs. app is as configured, or
+// from ByID.
 func (r *Router) Position(app *proxy.App) *Position {
 	t := r.current.Load()
 	if p, ok := t.positions[app]; ok {

@@ -307,6 +307,9 @@ func TestChangedTellsOfMoves(t *testing.T) {
 	f := open(t, app(proxy.StageObserve), nil)
 	changed := f.router.Changed()
 	f.ok(f.set(route.Request{Stage: proxy.StageShadow}))
+	if a, ok := f.router.ByID("1"); !ok || a.Stage != proxy.StageShadow || f.router.Position(a).Stage != proxy.StageShadow {
+		t.Errorf("ByID() = %v, %v", a, ok)
+	}
 	select {
 	case <-changed:
 	default:
