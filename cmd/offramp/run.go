@@ -24,12 +24,17 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 	if err != nil {
 		return listenError(g.config.Listen, "listen", err)
 	}
+	operators, err := new(net.ListenConfig).Listen(ctx, "tcp", g.config.Admin.Listen)
+	if err != nil {
+		return errors.Join(listenError(g.config.Admin.Listen, "admin.listen", err), closeAll(listeners))
+	}
 
 	// Three rings, ended from the outside in: who lets clients in, who serves
 	// them, and who watches. Each must still be there while the one before it
 	// ends. The first failure in any of them ends all.
 	failed := make(chan error, 1)
-	watching := newRing(failed, g.outbox.Run, g.comparator.Run, g.host.Run)
+	watching := newRing(failed, g.outbox.Run, g.comparator.Run, g.host.Run,
+		func(ctx context.Context) error { return g.admin.Run(ctx, operators) })
 	serving := newRing(failed, g.engine.Run, g.sessions.Run, g.streams.Run)
 	entering := newRing(failed, func(ctx context.Context) error { return g.front.Run(ctx, listeners) })
 	if started != nil {
@@ -42,6 +47,14 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 	case err = <-failed:
 	}
 	return errors.Join(err, entering.end(), serving.end(), watching.end())
+}
+
+func closeAll(listeners []net.Listener) error {
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // drain asks every client to reconnect elsewhere.

@@ -18,6 +18,7 @@ import (
 	"github.com/offramp/offramp/configs"
 	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/admin"
 	"github.com/offramp/offramp/proxy/apps"
 	"github.com/offramp/offramp/proxy/backend/memory"
 	"github.com/offramp/offramp/proxy/engine"
@@ -50,6 +51,7 @@ type gateway struct {
 	streams    *httpstream.Server
 	front      *front.Front
 	metrics    *prometheus.Registry
+	admin      *admin.Server
 }
 
 // gatewayOptions are what differs between a gateway that serves and the ones
@@ -117,6 +119,10 @@ func newGateway(config *configs.Config, o gatewayOptions) (g *gateway, err error
 		if err = g.metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
+	}
+	g.admin = g.newAdmin()
+	if err = g.metrics.Register(g.admin); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	return g, nil
 }
