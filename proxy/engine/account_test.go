@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/offramp/offramp/proxy/fanout"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
@@ -41,6 +42,31 @@ func TestWatchlistPassesOverWhatNobodyIs(t *testing.T) {
 	got, cut := watched([]string{"a", "", "a", strings.Repeat("x", 129), "b"})
 	if cut || strings.Join(got, " ") != "a b" {
 		t.Errorf("watched = %q, %t; want a b, not cut", got, cut)
+	}
+}
+
+func TestWatchlistHoldsNewsBackUntilItHasBegun(t *testing.T) {
+	out := &client{}
+	w := &watchlist{out: out}
+	for _, text := range []string{"b", "c"} {
+		if !w.Send(fanout.One([]byte(text)), 0) {
+			t.Fatalf("%s was not taken", text)
+		}
+	}
+	if got := out.take(); len(got) != 0 {
+		t.Errorf("before it has begun: %q", got)
+	}
+	w.begin([]byte("a"))
+	w.Send(fanout.One([]byte("d")), 0)
+	if got := strings.Join(out.take(), ""); got != "abcd" {
+		t.Errorf("got %q, want abcd", got)
+	}
+	endless := &watchlist{out: out}
+	for range maxHeld {
+		endless.Send(fanout.One(nil), 0)
+	}
+	if endless.Send(fanout.One(nil), 0) {
+		t.Error("it holds back without end")
 	}
 }
 

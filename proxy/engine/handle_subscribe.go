@@ -50,6 +50,16 @@ func (c *Conn) mayJoin(app *proxy.App, cmd protocol.Subscribe) *protocol.Error {
 	if !cmd.Channel.NeedsAuth() {
 		return nil
 	}
+	if err := VerifySubscribe(app, c.id, cmd); err != nil {
+		return err
+	}
+	c.allowed("subscribe", cmd.Channel)
+	return nil
+}
+
+// VerifySubscribe checks the signature of a subscription that needs one, for
+// the connection that the signature was made for.
+func VerifySubscribe(app *proxy.App, id protocol.SocketID, cmd protocol.Subscribe) *protocol.Error {
 	if cmd.Auth == nil || *cmd.Auth == "" {
 		return protocol.ErrAuthRequired(cmd.Channel)
 	}
@@ -61,11 +71,10 @@ func (c *Conn) mayJoin(app *proxy.App, cmd protocol.Subscribe) *protocol.Error {
 	if !ok {
 		return protocol.ErrAuthKey(key)
 	}
-	signed := protocol.ChannelString(c.id, cmd.Channel, cmd.ChannelData)
+	signed := protocol.ChannelString(id, cmd.Channel, cmd.ChannelData)
 	if !protocol.Verify(credential.Secret.Reveal(), signed, signature) {
 		return protocol.ErrAuthSignature(signed, signature)
 	}
-	c.allowed("subscribe", cmd.Channel)
 	return nil
 }
 

@@ -121,6 +121,9 @@ func TestSubscriptionCountIsToldSparinglyAbove100(t *testing.T) {
 			n.dial().subscribe("c", "")
 			time.Sleep(100 * time.Millisecond)
 		}
+		if got := n.counts.len(); got != 1 {
+			t.Errorf("%d counts are filed for one channel", got)
+		}
 		time.Sleep(3 * time.Second)
 		if got := watcher.take(); len(got) != 1 {
 			t.Errorf("within 4 s of ten joins: %d counts, want 1", len(got))

@@ -13,6 +13,7 @@ var (
 	descDeliveries    = desc("deliveries_total", "Event frames queued for subscribers.", "app")
 	descRefusals      = desc("refusals_total", "Commands and connections refused.", "app")
 	descBackendErrors = desc("backend_errors_total", "Calls of the broker or presence that failed.")
+	descWaiting       = desc("waiting", "Entries that wait to fall due.", "for")
 	descDraining      = desc("draining", "1 while connections are being drained.")
 )
 
@@ -24,7 +25,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func (e *Engine) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descConnections, descChannels, descSubscriptions, descEvents, descDeliveries, descRefusals,
-		descBackendErrors, descDraining,
+		descBackendErrors, descWaiting, descDraining,
 	} {
 		ch <- d
 	}
@@ -49,6 +50,9 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 		counter(descRefusals, s.Refusals, app)
 	}
 	counter(descBackendErrors, e.backendErrors.Load())
+	gauge(descWaiting, e.unauthorised.len(), "authorisation")
+	gauge(descWaiting, e.counts.len(), "subscription_count")
+	gauge(descWaiting, e.expiries.len(), "cache_expiry")
 	draining := 0
 	if e.Draining() {
 		draining = 1

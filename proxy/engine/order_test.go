@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -82,27 +83,38 @@ func eventData(n *node, kind proxy.Kind) []string {
 // none twice, none missing, whenever the join falls.
 func TestKeptEventAndLiveOnesAreOneSequence(t *testing.T) {
 	n := run(t, nodeSettings{})
-	const events = 3000
+	events := 0
+	joined := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for i := range events {
-			n.publish("cache-a", "e", strconv.Itoa(i))
+		for open := true; open; events++ {
+			select {
+			case <-joined:
+				open = false // one more, which everybody gets live
+			default:
+			}
+			n.publish("cache-a", "e", strconv.Itoa(events))
 		}
 	})
-	var subs []*client
-	for range 60 {
-		c := n.dial()
-		c.subscribe("cache-a", "")
-		subs = append(subs, c)
+	subs := make([]*client, 500)
+	for i := range subs {
+		subs[i] = n.dial()
+		subs[i].subscribe("cache-a", "")
+		if i > 10 {
+			subs[i-10].unsubscribe("cache-a") // so that publishing stays quick
+		}
 	}
+	close(joined)
 	wg.Wait()
 	last := fmt.Sprintf(`"data":"%d"}`, events-1)
 	for i, c := range subs {
-		eventually(t, "the last event is there", func() bool {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return strings.HasSuffix(c.frames[len(c.frames)-1], last)
-		})
+		if i > len(subs)-10 {
+			eventually(t, "the last event is there", func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return strings.HasSuffix(c.frames[len(c.frames)-1], last)
+			})
+		}
 		checkSequence(t, i, c.take())
 	}
 }
@@ -263,7 +275,11 @@ func checkRecords(t *testing.T, records []proxy.Record) {
 
 // Nothing is left of a channel, a user or a count that nobody holds any more.
 func TestNothingIsLeftOver(t *testing.T) {
-	n := run(t, nodeSettings{app: func(a *proxy.App) { a.SubscriptionCounting = true }})
+	broker := &countingBroker{subscribed: map[proxy.Topic]int{}}
+	n := run(t, nodeSettings{
+		app:    func(a *proxy.App) { a.SubscriptionCounting = true },
+		broker: func(b proxy.Broker) proxy.Broker { broker.Broker = b; return broker },
+	})
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
@@ -284,11 +300,46 @@ func TestNothingIsLeftOver(t *testing.T) {
 	if got := n.Stats(testApp); got.Connections != 0 || got.Channels != 0 || got.Subscriptions != 0 {
 		t.Errorf("Stats = %+v, want nothing open", got)
 	}
+	for topic, count := range broker.subscribed {
+		if count != 0 {
+			t.Errorf("%s is subscribed at the broker %d times", topic, count)
+		}
+	}
+	if len(broker.wrong) > 0 {
+		t.Errorf("subscribed twice, or unsubscribed without: %v", broker.wrong)
+	}
 	for _, name := range []string{"presence-a", "#user-u0"} {
 		if got, _ := n.presence.Members(t.Context(), n.topic(name)); len(got) != 0 {
 			t.Errorf("members of %s: %v", name, got)
 		}
 	}
+}
+
+// countingBroker watches that each topic is subscribed once at a time.
+type countingBroker struct {
+	proxy.Broker
+	mu         sync.Mutex
+	subscribed map[proxy.Topic]int
+	wrong      []proxy.Topic
+}
+
+func (b *countingBroker) count(t proxy.Topic, change int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.subscribed[t] += change
+	if n := b.subscribed[t]; n < 0 || n > 1 {
+		b.wrong = append(b.wrong, t)
+	}
+}
+
+func (b *countingBroker) Subscribe(ctx context.Context, t proxy.Topic) error {
+	b.count(t, 1)
+	return b.Broker.Subscribe(ctx, t)
+}
+
+func (b *countingBroker) Unsubscribe(ctx context.Context, t proxy.Topic) error {
+	b.count(t, -1)
+	return b.Broker.Unsubscribe(ctx, t)
 }
 
 func TestRecordsOfALife(t *testing.T) {

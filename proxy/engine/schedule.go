@@ -34,6 +34,13 @@ func (s *schedule[T]) add(at time.Time, value T) {
 	}
 }
 
+// len returns how many values wait.
+func (s *schedule[T]) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue)
+}
+
 // run hands each value to fire once it is due, until ctx ends.
 func (s *schedule[T]) run(ctx context.Context, fire func(T)) {
 	timer := time.NewTimer(time.Hour)
