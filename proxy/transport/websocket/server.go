@@ -10,6 +10,7 @@ import (
 
 	"github.com/offramp/offramp/proxy/fanout"
 	"github.com/offramp/offramp/proxy/session"
+	"github.com/offramp/offramp/proxy/transport/hijack"
 )
 
 // DefaultMaxMessageBytes is more than any command of an official client
@@ -36,17 +37,6 @@ func New(s Settings) *Server {
 		s.MaxMessageBytes = DefaultMaxMessageBytes
 	}
 	return &Server{settings: s, scratch: newScratch()}
-}
-
-// HijackedConn is what the HTTP server's connections must be, so that they can be
-// taken over without leaving anything of the HTTP server behind.
-type HijackedConn interface {
-	net.Conn
-	// Underlying returns the connection to read from and write to.
-	Underlying() net.Conn
-	// Detach leaves Underlying to the caller: from now on the conn's own
-	// Close does nothing and Read fails.
-	Detach()
 }
 
 // Serve answers an upgrade request for the app with that key. What is wrong
@@ -90,35 +80,14 @@ func request(ctx *fasthttp.RequestCtx, key string) session.Request {
 // upgrade makes the handshake and, once the HTTP server has let go of the
 // connection, calls start with it.
 func (s *Server) upgrade(ctx *fasthttp.RequestCtx, start func(*conn)) {
-	outer, ok := ctx.Conn().(HijackedConn)
-	if !ok {
-		s.settings.Log.Error().Msg("the HTTP server's connections cannot be taken over")
-		ctx.Error("Upgrade not possible\n", fasthttp.StatusInternalServerError)
-		return
-	}
-	c := newConn(s, outer.Underlying())
+	c := newConn(s, hijack.Conn(ctx))
 	if !s.handshake(ctx, c) {
 		return // answered in HTTP
 	}
-	ctx.HijackSetNoResponse(true)
-	ctx.Hijack(func(hijacked net.Conn) {
-		outer.Detach()
-		c.early = buffered(hijacked)
+	hijack.Take(ctx, func(_ net.Conn, early []byte) {
+		c.early = early
 		start(c)
 	})
-}
-
-// buffered returns what the client sent right behind its request.
-func buffered(detached net.Conn) []byte {
-	var early []byte
-	var buf [512]byte
-	for {
-		n, err := detached.Read(buf[:])
-		early = append(early, buf[:n]...)
-		if err != nil {
-			return early
-		}
-	}
 }
 
 // answer is the http.ResponseWriter that gorilla gets when it refuses.
