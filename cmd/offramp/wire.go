@@ -63,8 +63,8 @@ type gatewayOptions struct {
 
 // newGateway makes every part and starts none. The database in the
 // configuration's data directory is opened; close releases it.
-func newGateway(config *configs.Config, o gatewayOptions) (g *gateway, err error) {
-	g = &gateway{config: config, log: o.log}
+func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err error) {
+	g := &gateway{config: config, log: o.log}
 	defer func() {
 		if err != nil {
 			g.close()
