@@ -17,7 +17,7 @@ const (
 type outcome struct {
 	state   legState
 	decided bool     // nothing that is still to come can change it
-	unsure  bool     // near a gap: repeats and order prove nothing
+	unsure  bool     // on its way during a gap: repeats and order prove nothing
 	differs bool     // arrived with another payload
 	order   int      // place among the arrivals of the leg's main view, or none
 	again   int      // further arrivals
@@ -72,7 +72,7 @@ func (p *sweeper) judgeSeen(v *viewPass, main bool) {
 		if v.first[s] != a {
 			if x.at <= p.settled() {
 				again[s]++
-				o.unsure = o.unsure || p.gap(v.leg, span{from: p.slots[s].at - p.edge(), to: x.at + p.edge()})
+				o.unsure = o.unsure || p.gap(v.leg, span{from: p.slots[s].at, to: x.at})
 			}
 			continue
 		}
@@ -101,7 +101,7 @@ func (p *sweeper) judgeSlot(s, leg int) {
 		// What was paired by place only may yet turn out to be another event.
 		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)
 		o.decided = sure && (p.window.legs[leg].views[0].socket == "" || p.everywhere(s, leg))
-		o.unsure = o.unsure || p.gap(leg, span{from: slot.at - p.edge(), to: o.first.at + p.edge()})
+		o.unsure = o.unsure || p.gap(leg, span{from: slot.at, to: o.first.at})
 		return
 	}
 	switch {

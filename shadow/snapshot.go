@@ -10,6 +10,9 @@ import (
 func (s *state) snapshot(app string, since time.Time, now int64) Evidence {
 	ev := Evidence{App: app}
 	cells := s.ledger.copyApp(app, since)
+	if known, ok := s.lookup(app); ok {
+		ev.Stage = known.Stage
+	}
 	a := s.apps[app]
 	if a != nil {
 		ev.Coverage = a.coverage
@@ -20,7 +23,6 @@ func (s *state) snapshot(app string, since time.Time, now int64) Evidence {
 		for _, w := range a.windows {
 			ev.Health.Open += int64(len(w.events))
 		}
-		ev.Stage = a.app.Stage
 	}
 	ev.Pairs = cells.pairs()
 	for _, p := range ev.Pairs {
