@@ -125,7 +125,7 @@ type Drained struct {
 // Drain makes the plugin take nothing more, flush and close its session. It
 // returns after within at the latest.
 func (c *Client) Drain(ctx context.Context, within time.Duration) (Drained, error) {
-	response, err := c.rpc.Drain(ctx, &wire.DrainRequest{WithinMs: uint32(within.Milliseconds())}) //nolint:gosec // seconds
+	response, err := c.rpc.Drain(ctx, &wire.DrainRequest{WithinMs: uint32(within.Milliseconds())})
 	if err != nil {
 		return Drained{}, fmt.Errorf("drain: %w", err)
 	}
@@ -207,7 +207,7 @@ func (s *SubscribeStream) Drop(channels ...string) error {
 
 // Grant lets the plugin send that many more events.
 func (s *SubscribeStream) Grant(items int) error {
-	credit := &wire.Credit{Items: uint32(items)} //nolint:gosec // small
+	credit := &wire.Credit{Items: uint32(items)}
 	return s.stream.Send(&wire.SubscribeControl{Op: &wire.SubscribeControl_Credit{Credit: credit}})
 }
 

@@ -40,7 +40,7 @@ func (s *server) Publish(stream grpc.BidiStreamingServer[wire.PublishBatch, wire
 	for {
 		select {
 		case p := <-acks:
-			ack := &wire.PublishAck{Batch: p.batch, Results: p.results, Credit: uint32(s.lanes.credit())} //nolint:gosec // small
+			ack := &wire.PublishAck{Batch: p.batch, Results: p.results, Credit: uint32(s.lanes.credit())}
 			if err := stream.Send(ack); err != nil {
 				return err
 			}

@@ -131,7 +131,7 @@ func (s *server) Query(ctx context.Context, r *wire.QueryRequest) (*wire.QueryRe
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
 	return &wire.QueryResponse{
-		Occupied: o.Occupied, Subscriptions: int32(o.Subscriptions), //nolint:gosec // a count of connections
+		Occupied: o.Occupied, Subscriptions: int32(o.Subscriptions),
 		Members: wire.FromMembers(o.Members),
 	}, nil
 }
@@ -155,7 +155,7 @@ func (s *server) Drain(ctx context.Context, r *wire.DrainRequest) (*wire.DrainRe
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.GetWithinMs())*time.Millisecond)
 	defer cancel()
 	leftover, report := s.drain(ctx)
-	return &wire.DrainResponse{Leftover: uint32(leftover), Status: wire.FromReport(report)}, nil //nolint:gosec // bounded by credit
+	return &wire.DrainResponse{Leftover: uint32(leftover), Status: wire.FromReport(report)}, nil
 }
 
 // drain stops intake, waits for what is under way, and closes the session. It

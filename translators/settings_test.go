@@ -128,7 +128,7 @@ func golden(t *testing.T, path, got string) {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a golden file of this test
+	want, err := os.ReadFile(path)
 	if err != nil || string(want) != got {
 		t.Errorf("%s differs (%v); got\n%s", path, err, got)
 	}

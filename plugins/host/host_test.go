@@ -291,6 +291,46 @@ func TestHost(t *testing.T) {
 		}
 	})
 
+	t.Run("faults that are asked for are injected, and counted to the last", func(t *testing.T) {
+		found := &records{}
+		h, stop := start(t, settingsFor(t, found, backend("nats", map[string]any{
+			"url": natsURL(t), "faults": "drop=0.05,dup=0.05,reorder=0.05,corrupt=0.05,delay=20ms,seed=3",
+		})))
+		var p publisher
+		const total = 1000
+		for i := range total {
+			h.Offer(p.publish("room", "message", fmt.Sprint(i)))
+		}
+		waitFor(t, "the answers", func() bool { return h.Status()[0].Results["OK"] == total })
+		waitFor(t, "the deliveries", func() bool {
+			s := h.Status()[0]
+			return s.Delivered == total-s.Counters["faults_drop"]+s.Counters["faults_dup"] && s.Counters["faults_drop"] > 0
+		})
+		stop()
+		times := map[proxy.EventID]int{}
+		var last, reordered, corrupted uint64
+		for _, r := range found.of(proxy.KindDelivered) {
+			times[r.Event.ID]++
+			if r.Event.ID.Seq < last {
+				reordered++
+			}
+			last = max(last, r.Event.ID.Seq)
+			if string(r.Event.Data) != fmt.Sprint(r.Event.ID.Seq-1) {
+				corrupted++
+			}
+		}
+		var dup uint64
+		for _, n := range times {
+			dup += uint64(n - 1)
+		}
+		counters := h.Status()[0].Counters
+		got := []uint64{uint64(total - len(times)), dup, reordered, corrupted}
+		want := []uint64{counters["faults_drop"], counters["faults_dup"], counters["faults_reorder"], counters["faults_corrupt"]}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("a reader finds %v drops, duplicates, reorders and corruptions, but %v were injected", got, want)
+		}
+	})
+
 	t.Run("a full queue drops, counts and tells", func(t *testing.T) {
 		found := &records{}
 		s := settingsFor(t, found, backend("stuck", nil))

@@ -38,7 +38,7 @@ func TestPluginEndsWithItsHost(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill() //nolint:errcheck // it is dead by then
+	defer cmd.Process.Kill()
 	var pid int
 	if _, err := fmt.Fscan(stdout, &pid); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ var ErrNotLocked = errors.New("plugin does not match plugins.lock")
 
 // ReadLock reads a lock file.
 func ReadLock(path string) (*Lock, error) {
-	raw, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read plugin lock: %w", err)
 	}
@@ -82,7 +82,7 @@ func (l *Lock) checksum(path string) ([]byte, error) {
 
 // Checksum returns the SHA-256 of a file, in lower-case hex.
 func Checksum(path string) (string, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path)
 	if err != nil {
 		return "", fmt.Errorf("hash plugin: %w", err)
 	}

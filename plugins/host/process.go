@@ -88,16 +88,14 @@ func Launch(ctx context.Context, c Command) (*Process, error) {
 }
 
 func (p *Process) connect(ctx context.Context) error {
-	started := make(chan error, 1)
+	var err error
+	started := make(chan struct{})
 	go func() {
-		protocol, err := p.plugin.Client()
-		if err == nil {
-			p.Client, err = plugins.Dispense(protocol)
-		}
-		started <- err
+		defer close(started)
+		err = p.dial()
 	}()
 	select {
-	case err := <-started:
+	case <-started:
 		return err
 	case <-ctx.Done():
 		// Starting cannot be cancelled, but it ends when the process does.
@@ -109,6 +107,16 @@ func (p *Process) connect(ctx context.Context) error {
 		}
 		return ctx.Err()
 	}
+}
+
+// dial starts the process and waits for its handshake.
+func (p *Process) dial() error {
+	protocol, err := p.plugin.Client()
+	if err != nil {
+		return err
+	}
+	p.Client, err = plugins.Dispense(protocol)
+	return err
 }
 
 // LaunchError is why a plugin did not start, with the last it said.

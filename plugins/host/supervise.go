@@ -97,7 +97,7 @@ func (f *failures) add(now time.Time) (wait time.Duration, tooMany bool) {
 	}
 	wait = min(f.policy.First<<f.streak, f.policy.Max)
 	f.streak = min(f.streak+1, 16)
-	return wait/2 + rand.N(wait/2+1), false //nolint:gosec // jitter
+	return wait/2 + rand.N(wait/2+1), false
 }
 
 func (f *failures) forget() { f.at, f.streak = nil, 0 }

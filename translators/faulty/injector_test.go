@@ -154,10 +154,11 @@ func TestInjectorRepeatsItselfWithTheSameSeed(t *testing.T) {
 		}
 		return fmt.Sprint(out.items)
 	}
-	if pattern(1) != pattern(1) {
+	first, again, other := pattern(1), pattern(1), pattern(2)
+	if first != again {
 		t.Error("one seed chose differently the second time")
 	}
-	if pattern(1) == pattern(2) {
+	if first == other {
 		t.Error("two seeds chose alike")
 	}
 }

@@ -58,7 +58,7 @@ func decode(app string, h nats.Header, data []byte) translators.Envelope {
 	e := translators.Envelope{
 		ID: id, App: app, Event: plainValue(h.Get(headerEvent)), Data: data, UserID: plainValue(h.Get(headerUser)),
 		Except: protocol.SocketID(plainValue(h.Get(headerExcept))), Origin: plainValue(h.Get(headerOrigin)),
-		Hops: uint32(hops), //nolint:gosec // parsed as 32 bits
+		Hops: uint32(hops),
 	}
 	if nano, err := strconv.ParseInt(h.Get(headerTime), 10, 64); err == nil {
 		e.Ingress = time.Unix(0, nano)

@@ -44,7 +44,7 @@ func (s *session) Publish(ctx context.Context, batch []translators.Envelope) []t
 			results[i] = translators.OK()
 		}
 	}
-	s.markDenied(batch, results, began)
+	s.markDenied(ctx, batch, results, began)
 	return results
 }
 
@@ -69,7 +69,7 @@ func refusal(err error) translators.Result {
 // for resources that are used up.
 const (
 	codeMessageSize jetstream.ErrorCode = 10054
-	codeUnavailable                     = 503
+	codeUnavailable int                 = 503
 )
 
 // flush waits until the server has handled all that was published.
@@ -84,18 +84,36 @@ func (s *session) flush(ctx context.Context) error {
 
 // markDenied corrects the results of items whose subjects the server refused:
 // it accepts such messages, drops them, and says so beside the point.
-func (s *session) markDenied(batch []translators.Envelope, results []translators.Result, since time.Time) {
-	if !errors.Is(s.conn.LastError(), nats.ErrPermissionViolation) {
+func (s *session) markDenied(
+	ctx context.Context, batch []translators.Envelope, results []translators.Result, since time.Time,
+) {
+	denied := s.deniedSince(ctx, since)
+	if denied == nil {
 		return
 	}
-	time.Sleep(denialDelay)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for i, e := range batch {
 		subject := subjectOf(s.config.Prefix, s.app, e.Channel)
-		if at, ok := s.denied[subject]; ok && !at.Before(since) && results[i].Code == translators.CodeOK {
+		if denied(subject) && results[i].Code == translators.CodeOK {
 			results[i] = translators.Result{Code: translators.CodeRejectedAuth, Detail: "no permission to publish on " + subject}
 		}
+	}
+}
+
+// deniedSince returns what tells whether the server refused a subject since
+// then, or nil when it has refused none.
+func (s *session) deniedSince(ctx context.Context, since time.Time) func(subject string) bool {
+	if !errors.Is(s.conn.LastError(), nats.ErrPermissionViolation) {
+		return nil
+	}
+	select {
+	case <-time.After(denialDelay):
+	case <-ctx.Done():
+	}
+	return func(subject string) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		at, ok := s.denied[subject]
+		return ok && !at.Before(since)
 	}
 }
 

@@ -72,7 +72,7 @@ func unescape(s string) (string, bool) {
 		if high < 0 || low < 0 {
 			return "", false
 		}
-		b.WriteByte(byte(high<<4 | low)) //nolint:gosec // two hex digits
+		b.WriteByte(byte(high<<4 | low))
 		i += 2
 	}
 	return b.String(), true

@@ -50,7 +50,7 @@ func (s *session) subscribe(ctx context.Context, subject string, o translators.O
 		end()
 		return nil, err
 	}
-	if s.wasDenied(subject, began) {
+	if denied := s.deniedSince(ctx, began); denied != nil && denied(subject) {
 		end()
 		return nil, errors.New("no permission")
 	}
@@ -74,17 +74,6 @@ func (s *session) consume(ctx context.Context, subject string, o translators.Obs
 		consuming.Stop()
 		<-consuming.Closed()
 	}, nil
-}
-
-func (s *session) wasDenied(subject string, since time.Time) bool {
-	if !errors.Is(s.conn.LastError(), nats.ErrPermissionViolation) {
-		return false
-	}
-	time.Sleep(denialDelay)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ok := s.denied[subject]
-	return ok && !at.Before(since)
 }
 
 // disconnected is called by the client library.

@@ -59,14 +59,14 @@ func FromResult(r translators.Result) *Result {
 		Code:         Code(r.Code),
 		NativeId:     r.NativeID,
 		Detail:       r.Detail,
-		RetryAfterMs: uint32(max(0, r.RetryAfter.Milliseconds())), //nolint:gosec // bounded by what a backend asks
+		RetryAfterMs: uint32(max(0, r.RetryAfter.Milliseconds())),
 	}
 }
 
 // ToResult is the inverse of FromResult. A code that this side does not know
 // becomes CodeUnsupported.
 func ToResult(r *Result) translators.Result {
-	code := translators.Code(r.GetCode()) //nolint:gosec // unknown values are caught below
+	code := translators.Code(r.GetCode())
 	if r.GetCode() <= Code_CODE_UNSPECIFIED || r.GetCode() > Code_FATAL {
 		code = translators.CodeUnsupported
 	}
@@ -94,7 +94,7 @@ func FromState(channel protocol.ChannelName, s translators.ChannelState) *Channe
 func ToState(s *ChannelState) (protocol.ChannelName, translators.ChannelState) {
 	state := translators.StateError
 	if s.GetState() >= State_ATTACHED && s.GetState() <= State_ERROR {
-		state = translators.State(s.GetState()) //nolint:gosec // checked
+		state = translators.State(s.GetState())
 	}
 	return protocol.ChannelName(s.GetChannel()), translators.ChannelState{
 		State:  state,

@@ -89,4 +89,4 @@ func toLimits(l *Limits) translators.Limits {
 }
 
 // count keeps a bound within the wire's 32 bits.
-func count(n int) uint32 { return uint32(min(max(n, 0), 1<<31-1)) } //nolint:gosec // bounded
+func count(n int) uint32 { return uint32(min(max(n, 0), 1<<31-1)) }
