@@ -108,6 +108,9 @@ func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
 	case err = <-failed:
 	}
 	f.serving.Store(false)
+	for _, l := range listeners {
+		_ = l.Close() // the HTTP server closes those it has begun to serve; a second close is harmless
+	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	if e := f.server.ShutdownWithContext(stopping); e != nil {
