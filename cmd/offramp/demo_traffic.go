@@ -25,6 +25,7 @@ type demoTraffic struct {
 	addr   string // gateway, host:port
 	app    pusher.Client
 	rate   int // publishes a second, all publishers together
+	seats  []*demoSeat
 	counts demoCounts
 }
 
@@ -73,26 +74,33 @@ func newDemoTraffic(addr string, appID, key, secret string, rate int) *demoTraff
 	}
 }
 
-// run connects every seat, publishes until ctx ends or d has passed, then
-// waits until the sockets are quiet and closes them.
-func (t *demoTraffic) run(ctx context.Context, d time.Duration) error {
-	var seats []*demoSeat
-	defer func() {
-		for _, s := range seats {
-			s.close()
-		}
-	}()
-	rooms := demoRooms()
-	for _, r := range rooms {
+// seat connects every client and waits until each is subscribed.
+func (t *demoTraffic) seat(ctx context.Context) error {
+	for _, r := range demoRooms() {
 		for i := range r.seats {
 			s, err := t.sit(ctx, r, i)
 			if err != nil {
+				t.leave()
 				return fmt.Errorf("connect a client to %s: %w", r.channel, err)
 			}
-			seats = append(seats, s)
+			t.seats = append(t.seats, s)
 		}
 	}
+	return nil
+}
 
+// leave closes every client's connection.
+func (t *demoTraffic) leave() {
+	for _, s := range t.seats {
+		s.close()
+	}
+	t.seats = nil
+}
+
+// run publishes until ctx ends or d has passed, and then waits until the
+// sockets are quiet.
+func (t *demoTraffic) run(ctx context.Context, d time.Duration) error {
+	rooms := demoRooms()
 	publishing, stop := context.WithTimeout(ctx, d)
 	defer stop()
 	g, gctx := errgroup.WithContext(publishing)
@@ -101,7 +109,7 @@ func (t *demoTraffic) run(ctx context.Context, d time.Duration) error {
 		offset := interval * time.Duration(i) / time.Duration(len(rooms))
 		g.Go(func() error { return t.publish(gctx, r, offset, interval) })
 	}
-	for _, s := range seats {
+	for _, s := range t.seats {
 		if s.room.typing {
 			g.Go(func() error { return s.typeAway(gctx) })
 		}

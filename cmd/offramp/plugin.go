@@ -2,9 +2,15 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/offramp/offramp/plugins"
+	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/faulty"
+	"github.com/offramp/offramp/translators/nats"
 )
 
 // builtin is a translator that is part of this binary and runs as a process
@@ -12,19 +18,13 @@ import (
 type builtin struct {
 	name    string
 	summary string
+	new     func() translators.Translator
 }
 
 // builtins lists the translators of this binary, by name.
 func builtins() []builtin {
 	return []builtin{
-		{"ably", "Ably channels, through its Go client"},
-		{"centrifugo", "Centrifugo channels, through its server API"},
-		{"mqtt", "topics of an MQTT broker"},
-		{"nats", "subjects of a NATS server"},
-		{"pusher", "another Pusher-compatible server"},
-		{"redis", "Redis or Valkey publish/subscribe"},
-		{"socketio", "rooms of a Socket.IO server"},
-		{"supabase", "Supabase Realtime broadcast"},
+		{"nats", "subjects of a NATS server, core or JetStream", func() translators.Translator { return faulty.Wrap(nats.New()) }},
 	}
 }
 
@@ -44,7 +44,7 @@ func newPluginCommand(subcommands ...*cobra.Command) *cobra.Command {
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPluginListCommand())
+	cmd.AddCommand(newPluginListCommand(), newPluginServeCommand())
 	cmd.AddCommand(subcommands...)
 	return cmd
 }
@@ -61,6 +61,24 @@ func newPluginListCommand() *cobra.Command {
 				fmt.Fprintf(table, "%s\t%s\n", b.name, b.summary) //nolint:errcheck // Flush reports it
 			}
 			return table.Flush()
+		},
+	}
+}
+
+// newPluginServeCommand is how the gateway runs a built-in translator.
+func newPluginServeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "serve NAME",
+		Short:  "Run a built-in translator; the gateway does this",
+		Hidden: true,
+		Args:   arguments(1, 1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			for _, b := range builtins() {
+				if b.name == args[0] {
+					return plugins.Serve(b.new())
+				}
+			}
+			return fmt.Errorf("there is no built-in plugin %q: use one of %s", args[0], strings.Join(builtinPlugins(), ", "))
 		},
 	}
 }

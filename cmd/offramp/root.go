@@ -33,6 +33,9 @@ delivered, so that moving is a decision made on numbers.
 	env := configs.Environment(os.LookupEnv)
 	root.AddCommand(
 		newServeCommand(env),
+		newDemoCommand(),
+		newReportCommand(env),
+		newPluginCommand(),
 		newCheckCommand(env),
 		newDoctorCommand(),
 		newTriggerCommand(env),

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/offramp/offramp/configs"
+)
+
+// adminClient talks to a gateway's admin listener.
+type adminClient struct {
+	base  string // http://host:port
+	token string // empty: none
+}
+
+func adminOf(config *configs.Config) adminClient {
+	return adminClient{base: "http://" + config.Admin.Listen, token: config.Admin.Token.Reveal()}
+}
+
+// errNoGateway is returned when nothing answers on the admin address.
+var errNoGateway = errors.New("no gateway answers")
+
+func (a adminClient) get(ctx context.Context, path string, query url.Values, into any) error {
+	return a.call(ctx, http.MethodGet, path, query, nil, into)
+}
+
+// call sends a request with a JSON body (nil: none) and decodes the answer.
+func (a adminClient) call(ctx context.Context, method, path string, query url.Values, body, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var payload io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		payload = strings.NewReader(string(text))
+	}
+	target := strings.TrimRight(a.base, "/") + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, payload)
+	if err != nil {
+		return fmt.Errorf("admin address %q: %w", a.base, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("%w on %s: %w", errNoGateway, a.base, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer of %s: %w", a.base, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("%s answers %s: %s", a.base, resp.Status, strings.TrimSpace(string(answer)))
+	}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return fmt.Errorf("%s does not answer as Offramp's admin listener does: %w", a.base, err)
+	}
+	return nil
+}
+
+// maxAdminAnswer bounds what is read from an admin listener.
+const maxAdminAnswer = 256 << 20

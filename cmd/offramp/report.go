@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/proxy/apps"
+	"github.com/offramp/offramp/shadow"
+	"github.com/offramp/offramp/shadow/report"
+)
+
+// reportWriters are the forms of a report, by the name of --format.
+var reportWriters = map[string]func(io.Writer, *report.Report) error{
+	"terminal": report.WriteTerminal,
+	"json":     report.WriteJSON,
+	"html":     report.WriteHTML,
+	"junit":    report.WriteJUnit,
+}
+
+func reportFormats() string {
+	names := make([]string, 0, len(reportWriters))
+	for name := range reportWriters {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func newReportCommand(env configs.Environment) *cobra.Command {
+	var source reportSource
+	var format, out string
+	cmd := &cobra.Command{
+		Use:   "report",
+		Short: "The shadow comparison report: is the next step safe?",
+		Long: `Prints the shadow comparison report of an app: what the candidates delivered
+beside what clients were given, with a verdict.
+
+The evidence comes from the running gateway, through its admin listener
+(--admin, or the one that --config names); or, when no gateway runs with that
+configuration, from its data directory.
+
+Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`,
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			write, ok := reportWriters[format]
+			if !ok {
+				return withCode(exitTool, fmt.Errorf("unknown format %q: use one of %s", format, reportFormats()))
+			}
+			r, err := source.read(cmd.Context(), env)
+			if err != nil {
+				return withCode(exitTool, err)
+			}
+			if out == "" {
+				err = write(cmd.OutOrStdout(), r)
+			} else {
+				err = writeFile(out, func(w io.Writer) error { return write(w, r) })
+			}
+			if err != nil {
+				return withCode(exitTool, err)
+			}
+			if code := r.ExitCode(); code != exitOK {
+				return &exitError{code: code}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&source.file, "config", "", "configuration file of the gateway")
+	f.StringVar(&source.admin, "admin", "", "admin address of the gateway, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
+	f.StringVar(&source.app, "app", "", "app id; needed when there are several")
+	f.StringVar(&source.since, "since", "", "only evidence from this time on: RFC 3339, or a duration back from now such as 24h")
+	f.StringVar(&format, "format", "terminal", "one of "+reportFormats())
+	f.StringVar(&out, "out", "", "write to this file instead of the terminal")
+	cmd.AddCommand(newReportDiffCommand(), newReportVerifyCommand())
+	return cmd
+}
+
+// reportSource is where a report comes from.
+type reportSource struct {
+	file, admin, app, since string
+}
+
+func (s reportSource) read(ctx context.Context, env configs.Environment) (*report.Report, error) {
+	since, err := parseSince(s.since, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if s.admin != "" {
+		token, _ := env("OFFRAMP_ADMIN_TOKEN")
+		return s.fetch(ctx, adminClient{base: s.admin, token: token}, since)
+	}
+	config, err := loadConfig(s.file, env)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.fetch(ctx, adminOf(config), since)
+	if err == nil || !errors.Is(err, errNoGateway) {
+		return r, err
+	}
+	return s.fromDisk(config, since)
+}
+
+// parseSince reads a point in time; the empty text is the beginning.
+func parseSince(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(text); err == nil {
+		return now.Add(-d.Abs()), nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, fmt.Errorf("--since %q is neither a time such as 2026-01-31T12:00:00Z nor a duration such as 24h", text)
+	}
+	return at, nil
+}
+
+func (s reportSource) fetch(ctx context.Context, admin adminClient, since time.Time) (*report.Report, error) {
+	app := s.app
+	if app == "" {
+		var list []struct {
+			ID string `json:"id"`
+		}
+		if err := admin.get(ctx, "/api/v1/apps", nil, &list); err != nil {
+			return nil, err
+		}
+		ids := make([]string, len(list))
+		for i, a := range list {
+			ids[i] = a.ID
+		}
+		var err error
+		if app, err = onlyApp(ids); err != nil {
+			return nil, err
+		}
+	}
+	query := url.Values{}
+	if !since.IsZero() {
+		query.Set("since", since.Format(time.RFC3339))
+	}
+	r := new(report.Report)
+	if err := admin.get(ctx, "/api/v1/apps/"+url.PathEscape(app)+"/report", query, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func onlyApp(ids []string) (string, error) {
+	if len(ids) != 1 {
+		return "", fmt.Errorf("there are %d apps: name one with --app: %s", len(ids), strings.Join(ids, ", "))
+	}
+	return ids[0], nil
+}
+
+// fromDisk reports on what a gateway that has ended left in its journal.
+func (s reportSource) fromDisk(config *configs.Config, since time.Time) (*report.Report, error) {
+	if _, err := os.Stat(config.Data); err != nil {
+		return nil, fmt.Errorf("no gateway answers on %s, and there is no evidence in %s: start one with `offramp serve`, or name it with --admin or --config",
+			config.Admin.Listen, config.Data)
+	}
+	registry, err := apps.New(config.Apps)
+	if err != nil {
+		return nil, err
+	}
+	app := s.app
+	if app == "" {
+		ids := make([]string, len(config.Apps))
+		for i, a := range config.Apps {
+			ids[i] = a.ID
+		}
+		if app, err = onlyApp(ids); err != nil {
+			return nil, err
+		}
+	}
+	if _, ok := registry.ByID(app); !ok {
+		return nil, fmt.Errorf("there is no app %q in the configuration", app)
+	}
+	db, err := openDatabase(config.Data)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = db.Close() }()
+	journal, err := shadow.NewJournal(db)
+	if err != nil {
+		return nil, err
+	}
+	comparator, err := shadow.New(shadow.Settings{Apps: registry.ByID, Journal: journal, Log: zerolog.Nop()})
+	if err != nil {
+		return nil, err
+	}
+	return report.Build(comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
+		GatewayVersion: version, Generated: time.Now(),
+	}), nil
+}
+
+// readReport reads a report that was written as JSON.
+func readReport(path string) (*report.Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the report: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	r, err := report.Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return r, nil
+}
