@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"strings"
 )
 
 //go:embed report.gohtml
@@ -15,11 +16,19 @@ var page string
 // setting.
 func WriteHTML(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"headline": func(s State) string { return headlines[s] },
-		"summary":  summary,
-		"percent":  percent,
-		"ms":       ms,
-		"codes":    codes,
+		"headline":     headlineParts,
+		"class":        verdictClass,
+		"summary":      summary,
+		"percent":      percent,
+		"number":       func(n int64) string { return number(float64(n)) },
+		"ms":           ms,
+		"codes":        codes,
+		"rejections":   func(c Cell) int64 { return rejections(&c) },
+		"trafficChart": trafficChart,
+		"lossChart":    func(p Pair) template.HTML { return lossChart(p, r.Gates) },
+		"latencyChart": latencyChart,
+		"heatMap":      heatMap,
+		"words":        func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(page)
 	if err != nil {
 		return fmt.Errorf("write html report: %w", err)
@@ -28,4 +37,24 @@ func WriteHTML(w io.Writer, r *Report) error {
 		return fmt.Errorf("write html report: %w", err)
 	}
 	return nil
+}
+
+// headlineParts splits a verdict's sentence into its word and the rest.
+func headlineParts(s State) [2]string {
+	word, rest, _ := strings.Cut(headlines[s], ": ")
+	if rest != "" {
+		rest = strings.ToUpper(rest[:1]) + rest[1:]
+	}
+	return [2]string{word, rest}
+}
+
+func verdictClass(s State) string {
+	switch s {
+	case Ready, ReadyWithExceptions:
+		return "good"
+	case NotReady:
+		return "bad"
+	default:
+		return "unsure"
+	}
 }

@@ -1,0 +1,121 @@
+package report
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/shadow"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+var start = time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC)
+
+// made is made-up evidence: traffic on four patterns over some minutes.
+type made struct {
+	minutes int
+	perCell int64
+	faults  func(pattern string, minute int) shadow.Counts // added to what matched
+}
+
+func (m made) evidence() shadow.Evidence {
+	rng := rand.New(rand.NewPCG(1, 2))
+	ev := shadow.Evidence{
+		App: "app-id", From: start, To: start.Add(time.Duration(m.minutes) * time.Minute), Stage: proxy.StageShadow,
+		Coverage: shadow.Coverage{Delivered: 1000, Published: 998},
+		Health:   shadow.Health{Records: 48_000, Gaps: 1, Lag: 3 * time.Millisecond},
+	}
+	pair := shadow.Pair{Reference: proxy.LegVendor, Candidate: "nats"}
+	for minute := range m.minutes {
+		for _, key := range []shadow.Key{
+			{Type: "presence", Pattern: "presence-room-{int}", Event: "message"},
+			{Type: "private", Pattern: "private-user-{uuid}", Event: "notice"},
+			{Type: "public", Pattern: "ticker-{int}", Event: "price"},
+			{Type: "public", Pattern: "other", Event: "other"},
+		} {
+			pair.Cells = append(pair.Cells, m.cell(rng, key, minute))
+		}
+	}
+	ev.Pairs = []shadow.Pair{pair}
+	return ev
+}
+
+func (m made) cell(rng *rand.Rand, key shadow.Key, minute int) shadow.Cell {
+	c := shadow.Cell{Key: key, Start: start.Add(time.Duration(minute) * time.Minute), Span: time.Minute}
+	if m.faults != nil {
+		c.Counts = m.faults(key.Pattern, minute)
+	}
+	n := &c.Counts
+	n.Expected = m.perCell
+	n.Matched = m.perCell - n.Missing - n.PayloadDiffers
+	n.Clusters = shadow.Clusters{
+		Number: 1, N2: float64(n.Expected * n.Expected), X2: float64(n.Missing * n.Missing), NX: float64(n.Expected * n.Missing),
+	}
+	if minute == 0 {
+		c.Latency = latencies(rng)
+	}
+	return c
+}
+
+func latencies(rng *rand.Rand) *shadow.Latency {
+	l := &shadow.Latency{
+		Reference: hdrhistogram.New(1, 600_000_000, 2), Candidate: hdrhistogram.New(1, 600_000_000, 2),
+		Slower: hdrhistogram.New(1, 600_000_000, 2), Faster: hdrhistogram.New(1, 600_000_000, 2),
+	}
+	for range 2000 {
+		ref := int64(20_000 + rng.ExpFloat64()*15_000)
+		cand := int64(1_500 + rng.ExpFloat64()*2_000)
+		_ = l.Reference.RecordValue(ref)
+		_ = l.Candidate.RecordValue(cand)
+		if cand > ref {
+			_ = l.Slower.RecordValue(cand - ref)
+		} else {
+			_ = l.Faster.RecordValue(ref - cand)
+		}
+	}
+	return l
+}
+
+// faulty is evidence with every kind of finding.
+func faulty() shadow.Evidence {
+	ev := made{minutes: 40, perCell: 500, faults: func(pattern string, minute int) shadow.Counts {
+		switch {
+		case pattern == "ticker-{int}" && minute%5 == 0:
+			return shadow.Counts{Missing: 4, Duplicate: 2}
+		case pattern == "presence-room-{int}" && minute > 20 && minute < 28:
+			return shadow.Counts{Missing: 1, Reordered: 3, PayloadDiffers: 1, MaxDisplacement: 2}
+		case pattern == "private-user-{uuid}" && minute == 33:
+			return shadow.Counts{Unknown: 120, Rejected: map[string]int64{"THROTTLED": 7, "REJECTED_SIZE": 1}}
+		}
+		return shadow.Counts{}
+	}}.evidence()
+	ev.Exhibits = []shadow.Exhibit{
+		{
+			Finding: "missing", Reference: "vendor", Candidate: "nats", Channel: "ticker-7", Pattern: "ticker-{int}", Event: "price",
+			ID: "00000000000000070000000000000010", At: start,
+			Before: &shadow.Frame{At: start.Add(31 * time.Millisecond), Bytes: 42, Digest: "9f86d081884c7d65", Shape: "{price:number,symbol:string}"},
+		},
+		{
+			Finding: "payload_differs", Reference: "vendor", Candidate: "nats", Channel: "presence-room-12", Pattern: "presence-room-{int}",
+			Event: "message", At: start.Add(22 * time.Minute),
+			Before: &shadow.Frame{At: start, Bytes: 42, Digest: "9f86d081884c7d65", Shape: "{body:string,from:string}"},
+			After:  &shadow.Frame{At: start, Bytes: 43, Digest: "60303ae22b998861"},
+		},
+	}
+	return ev
+}
+
+// clean is a week without a fault.
+func clean() shadow.Evidence {
+	ev := made{minutes: 60, perCell: 2000}.evidence()
+	for i := range ev.Pairs[0].Cells {
+		c := &ev.Pairs[0].Cells[i]
+		c.Start = start.Add(c.Start.Sub(start) * 170)
+	}
+	ev.To = start.Add(170 * time.Hour)
+	return ev
+}
+
+// short is a few minutes without a fault.
+func short() shadow.Evidence { return made{minutes: 3, perCell: 100}.evidence() }
