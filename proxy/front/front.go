@@ -113,7 +113,7 @@ func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
 	}
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	if e := f.server.ShutdownWithContext(stopping); e != nil {
+	if e := f.server.ShutdownWithContext(stopping); e != nil && !errors.Is(e, net.ErrClosed) {
 		err = errors.Join(err, fmt.Errorf("end the requests under way: %w", e))
 	}
 	serving.Wait()
