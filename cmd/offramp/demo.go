@@ -179,6 +179,7 @@ func demoConfig(data string) (*configs.Config, error) {
 		return nil, err
 	}
 	config.Admin.Listen = "127.0.0.1:0"
+	config.Admin.Listen = "127.0.0.1:0"
 	config.Data = data
 	config.Drain.Over = time.Second
 	return config, nil
