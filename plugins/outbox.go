@@ -14,6 +14,11 @@ import (
 // dropped, and its channel's gap is told.
 const maxOutbox = 1 << 16
 
+// highWater is the length of the outbox above which publishes are not
+// acknowledged, so that the gateway runs out of credit rather than have its
+// own events come back faster than it reads them.
+const highWater = maxOutbox / 2
+
 // notice is an event or a change of state: exactly one of its fields is set.
 type notice struct {
 	item  *wire.Envelope
@@ -22,7 +27,8 @@ type notice struct {
 
 // outbox queues what a session observed until the gateway grants credit.
 type outbox struct {
-	wake chan struct{} // one token: something changed
+	wake  chan struct{} // one token: something changed
+	eased chan struct{} // one token: the outbox was read from
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -32,7 +38,10 @@ type outbox struct {
 }
 
 func newOutbox() *outbox {
-	return &outbox{wake: make(chan struct{}, 1), missed: map[protocol.ChannelName]translators.ChannelState{}}
+	return &outbox{
+		wake: make(chan struct{}, 1), eased: make(chan struct{}, 1),
+		missed: map[protocol.ChannelName]translators.ChannelState{},
+	}
 }
 
 func (b *outbox) put(channel protocol.ChannelName, n notice) {
@@ -43,7 +52,7 @@ func (b *outbox) put(channel protocol.ChannelName, n notice) {
 		b.queue = append(b.queue, n)
 	}
 	b.mu.Unlock()
-	b.signal()
+	poke(b.wake)
 }
 
 // miss is called with mu held.
@@ -61,14 +70,31 @@ func (b *outbox) grant(items int) {
 	b.mu.Lock()
 	b.granted += items
 	b.mu.Unlock()
-	b.signal()
+	poke(b.wake)
 }
 
-func (b *outbox) signal() {
+func poke(c chan<- struct{}) {
 	select {
-	case b.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
+}
+
+// calm waits until the outbox is below its high water.
+func (b *outbox) calm(ctx context.Context) {
+	for b.length() > highWater {
+		select {
+		case <-b.eased:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *outbox) length() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue)
 }
 
 // send hands batches to a stream until ctx or the stream ends.
@@ -113,12 +139,13 @@ func (b *outbox) take() *wire.InboundBatch {
 	if len(b.queue) == 0 {
 		b.queue = nil
 	}
+	poke(b.eased)
 	return batch
 }
 
 // tellMissed queues the gaps once there is room again. Called with mu held.
 func (b *outbox) tellMissed() {
-	if len(b.missed) == 0 || len(b.queue) > maxOutbox/2 {
+	if len(b.missed) == 0 || len(b.queue) > highWater {
 		return
 	}
 	for channel, gap := range b.missed {

@@ -40,6 +40,9 @@ func (s *server) Publish(stream grpc.BidiStreamingServer[wire.PublishBatch, wire
 	for {
 		select {
 		case p := <-acks:
+			if box := s.box.Load(); box != nil {
+				box.calm(stream.Context())
+			}
 			ack := &wire.PublishAck{Batch: p.batch, Results: p.results, Credit: uint32(s.lanes.credit())}
 			if err := stream.Send(ack); err != nil {
 				return err

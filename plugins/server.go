@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -26,6 +27,7 @@ type server struct {
 	translator translators.Translator
 	log        zerolog.Logger
 	lease      *lease
+	box        atomic.Pointer[outbox] // of the subscribe stream; nil before it
 
 	// Guarded by mu.
 	mu      sync.Mutex

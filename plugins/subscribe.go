@@ -30,6 +30,7 @@ func (s *server) Subscribe(stream grpc.BidiStreamingServer[wire.SubscribeControl
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	box := newOutbox()
+	s.box.Store(box)
 	sent := make(chan error, 1)
 	go func() {
 		defer cancel()

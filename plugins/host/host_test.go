@@ -44,7 +44,7 @@ func (r *records) of(kind proxy.Kind) []proxy.Record {
 }
 
 // waitFor polls: the other side is a process with a clock of its own.
-func waitFor(t *testing.T, what string, holds func() bool) {
+func waitFor(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for !holds() {
@@ -86,7 +86,7 @@ func settingsFor(t *testing.T, out proxy.Sink, b proxy.Backend) host.Settings {
 }
 
 // start runs a host until the test ends or stop is called.
-func start(t *testing.T, s host.Settings) (h *host.Host, stop func()) {
+func start(t testing.TB, s host.Settings) (h *host.Host, stop func()) {
 	t.Helper()
 	h, err := host.New(s)
 	if err != nil {
