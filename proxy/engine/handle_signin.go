@@ -29,6 +29,8 @@ func (c *Conn) signin(app *proxy.App, data []byte) *protocol.Error {
 		return err
 	}
 	c.allowed("signin", "")
+	watchlist := user.Watchlist
+	user.Watchlist = nil // not kept
 	if err := c.engine.signIn(c, user); err != nil {
 		return err
 	}
@@ -37,7 +39,7 @@ func (c *Conn) signin(app *proxy.App, data []byte) *protocol.Error {
 	}
 	c.send(protocol.AppendSigninSuccess(nil, cmd.UserData))
 	if app.Watchlist {
-		c.watch(user.Watchlist)
+		c.watch(watchlist)
 	}
 	return nil
 }

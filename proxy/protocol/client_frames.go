@@ -32,33 +32,24 @@ type Frame struct {
 }
 
 // Decode reads one text frame: a JSON object with a string "event". Unknown
-// keys are ignored. It returns ErrBadFrame for anything else.
+// keys are ignored; of equal keys the last counts. It returns ErrBadFrame for
+// anything else.
 func Decode(raw []byte) (Frame, *Error) {
 	if !ValidJSON(raw) {
 		return Frame{}, ErrBadFrame
 	}
-	root := gjson.ParseBytes(raw)
-	if !root.IsObject() {
-		return Frame{}, ErrBadFrame
-	}
 	var f Frame
 	named := false
-	root.ForEach(func(key, value gjson.Result) bool {
-		switch key.String() {
+	for key, value := range Fields(raw) {
+		switch string(key) {
 		case "event":
-			if named = value.Type == gjson.String; named {
-				f.Event = value.String()
-			}
+			f.Event, named = text(value)
 		case "channel":
-			f.Channel = ""
-			if value.Type == gjson.String {
-				f.Channel = value.String()
-			}
+			f.Channel, _ = text(value)
 		case "data":
-			f.Data = raw[value.Index : value.Index+len(value.Raw)]
+			f.Data = value
 		}
-		return true
-	})
+	}
 	if !named {
 		return Frame{}, ErrBadFrame
 	}
@@ -77,7 +68,7 @@ func (f Frame) ClientData() (data []byte, ok bool) {
 		return nil, false
 	}
 	if f.Data[0] == '"' {
-		return []byte(gjson.ParseBytes(f.Data).String()), true
+		return AppendText(make([]byte, 0, len(f.Data)), f.Data), true
 	}
 	return f.Data, true
 }
@@ -92,19 +83,24 @@ type Subscribe struct {
 
 // DecodeSubscribe reads the data of pusher:subscribe and pusher:unsubscribe.
 func DecodeSubscribe(data []byte) (Subscribe, *Error) {
-	root, err := object(data)
-	if err != nil {
-		return Subscribe{}, err
+	if !isObject(data) {
+		return Subscribe{}, ErrNotHash
 	}
-	channel := optional(root, "channel")
+	var channel, auth, channelData *string
+	for key, value := range Fields(data) {
+		switch string(key) {
+		case "channel":
+			channel = optional(value)
+		case "auth":
+			auth = optional(value)
+		case "channel_data":
+			channelData = optional(value)
+		}
+	}
 	if channel == nil {
 		return Subscribe{}, ErrMissing("channel")
 	}
-	return Subscribe{
-		Channel:     ChannelName(*channel),
-		Auth:        optional(root, "auth"),
-		ChannelData: optional(root, "channel_data"),
-	}, nil
+	return Subscribe{Channel: ChannelName(*channel), Auth: auth, ChannelData: channelData}, nil
 }
 
 // Signin is the data of pusher:signin.
@@ -115,11 +111,18 @@ type Signin struct {
 
 // DecodeSignin reads the data of pusher:signin.
 func DecodeSignin(data []byte) (Signin, *Error) {
-	root, err := object(data)
-	if err != nil {
-		return Signin{}, err
+	if !isObject(data) {
+		return Signin{}, ErrNotHash
 	}
-	auth, user := optional(root, "auth"), optional(root, "user_data")
+	var auth, user *string
+	for key, value := range Fields(data) {
+		switch string(key) {
+		case "auth":
+			auth = optional(value)
+		case "user_data":
+			user = optional(value)
+		}
+	}
 	if auth == nil {
 		return Signin{}, ErrMissing("auth")
 	}
@@ -140,28 +143,25 @@ type User struct {
 // optionally user_info (an object) and watchlist (an array of strings;
 // anything else in it is passed over).
 func DecodeUser(userData string) (User, *Error) {
-	if !ValidJSON([]byte(userData)) {
+	raw := []byte(userData)
+	if !ValidJSON(raw) {
 		return User{}, ErrBadUser
 	}
-	root := gjson.Parse(userData)
-	id := field(root, "id")
-	if !root.IsObject() || id.Type != gjson.String {
-		return User{}, ErrBadUser
+	var u User
+	for key, value := range Fields(raw) {
+		switch string(key) {
+		case "id":
+			u.ID, _ = text(value)
+		case "user_info":
+			if u.Info = nil; isObject(value) {
+				u.Info = bytes.Clone(value) // it may be a small part of a large text
+			}
+		case "watchlist":
+			u.Watchlist = texts(value)
+		}
 	}
-	u := User{ID: id.String()}
 	if u.ID == "" || len(u.ID) > MaxUserIDLength || !validText(u.ID) {
 		return User{}, ErrBadUser
-	}
-	if info := field(root, "user_info"); info.IsObject() {
-		u.Info = []byte(info.Raw)
-	}
-	if list := field(root, "watchlist"); list.IsArray() {
-		list.ForEach(func(_, v gjson.Result) bool {
-			if v.Type == gjson.String {
-				u.Watchlist = append(u.Watchlist, v.String())
-			}
-			return true
-		})
 	}
 	return u, nil
 }
@@ -178,65 +178,85 @@ func DecodeMember(channel ChannelName, channelData string, maxBytes int) (Member
 	if len(channelData) > maxBytes {
 		return Member{}, ErrPresenceData(channel, sizeText(len(channelData), maxBytes))
 	}
-	root := gjson.Parse(channelData)
-	if !ValidJSON([]byte(channelData)) || !root.IsObject() {
+	raw := []byte(channelData)
+	if !ValidJSON(raw) || !isObject(raw) {
 		return Member{}, ErrPresenceData(channel, "it must be a JSON object")
 	}
-	var m Member
-	switch id := field(root, "user_id"); id.Type {
-	case gjson.String:
-		m.UserID = id.String()
-	case gjson.Number:
-		m.UserID = id.Raw
-	default:
-		return Member{}, ErrPresenceData(channel, "it must have a user_id")
+	var id, info []byte
+	for key, value := range Fields(raw) {
+		switch string(key) {
+		case "user_id":
+			id = value
+		case "user_info":
+			info = value
+		}
 	}
-	if m.UserID == "" {
-		return Member{}, ErrPresenceData(channel, "user_id must not be empty")
+	m := Member{}
+	var err *Error
+	if m.UserID, err = memberID(channel, id); err != nil {
+		return Member{}, err
 	}
-	if utf8.RuneCountInString(m.UserID) > MaxUserIDLength {
-		return Member{}, ErrPresenceData(channel, "user_id must have at most 128 characters")
-	}
-	switch info := field(root, "user_info"); {
-	case !info.Exists() || info.Type == gjson.Null:
-	case info.IsObject():
-		m.Info = []byte(info.Raw)
-	default:
+	if isObject(info) {
+		m.Info = info
+	} else if len(info) > 0 && string(info) != "null" {
 		return Member{}, ErrUserInfo
 	}
 	return m, nil
+}
+
+// memberID returns the text of a raw user_id: a string, or a number's digits.
+func memberID(channel ChannelName, raw []byte) (string, *Error) {
+	id, ok := text(raw)
+	if len(raw) > 0 && (raw[0] == '-' || raw[0] >= '0' && raw[0] <= '9') {
+		id, ok = string(raw), true
+	}
+	switch {
+	case !ok:
+		return "", ErrPresenceData(channel, "it must have a user_id")
+	case id == "":
+		return "", ErrPresenceData(channel, "user_id must not be empty")
+	case utf8.RuneCountInString(id) > MaxUserIDLength:
+		return "", ErrPresenceData(channel, "user_id must have at most 128 characters")
+	}
+	return id, nil
 }
 
 func sizeText(got, limit int) string {
 	return "it has " + itoa(got) + " bytes, at most " + itoa(limit) + " are allowed"
 }
 
-func object(data []byte) (gjson.Result, *Error) {
-	root := gjson.ParseBytes(data)
-	if len(data) == 0 || !root.IsObject() {
-		return root, ErrNotHash
+// isObject tells whether a valid JSON text is an object.
+func isObject(raw []byte) bool {
+	raw = Trim(raw)
+	return len(raw) > 0 && raw[0] == '{'
+}
+
+// text returns the text of a raw JSON value, if it is a string.
+func text(raw []byte) (s string, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
 	}
-	return root, nil
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1 : len(raw)-1]), true
+	}
+	return string(AppendText(nil, raw)), true
 }
 
-// field returns the value of a top-level key. gjson's own paths are not used
-// for it, as they give meaning to characters such as "." and "*".
-func field(root gjson.Result, name string) (found gjson.Result) {
-	root.ForEach(func(key, value gjson.Result) bool {
-		if key.String() == name {
-			found = value
+// texts returns the strings of a raw JSON array.
+func texts(raw []byte) (list []string) {
+	for element := range Elements(raw) {
+		if s, ok := text(element); ok {
+			list = append(list, s)
 		}
-		return true
-	})
-	return found
+	}
+	return list
 }
 
-func optional(root gjson.Result, name string) *string {
-	v := field(root, name)
-	if v.Type != gjson.String {
+func optional(raw []byte) *string {
+	s, ok := text(raw)
+	if !ok {
 		return nil
 	}
-	s := v.String()
 	return &s
 }
 

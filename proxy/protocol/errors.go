@@ -68,7 +68,8 @@ var (
 
 // ErrNoApp is the refusal of an unknown key.
 func ErrNoApp(key string) *Error {
-	return &Error{CodeNoApp, fmt.Sprintf("App key %s not in this cluster. Did you forget to specify the cluster?", key)}
+	const room = 48 // in a close frame, whose reason has at most 123 bytes
+	return &Error{CodeNoApp, fmt.Sprintf("App key %s not in this cluster. Did you forget to specify the cluster?", clipTo(room, key))}
 }
 
 // Failures of one command. The texts that were captured from the vendor are
@@ -114,7 +115,9 @@ func ErrAuthKey(key string) *Error {
 }
 
 // ErrSigninKey: the auth of a sign-in names a key that is not this app's.
-func ErrSigninKey(key string) *Error { return failf("Invalid key in signin auth data: '%s'", clip(key)) }
+func ErrSigninKey(key string) *Error {
+	return failf("Invalid key in signin auth data: '%s'", clip(key))
+}
 
 // ErrAuthSignature: the digest does not fit; the text shows what should have
 // been signed (captured).
@@ -164,8 +167,9 @@ func ErrPresenceFull(c ChannelName, limit int) *Error {
 
 // clip bounds foreign text that is shown back, so that an error frame cannot
 // be made much larger than its cause.
-func clip(s string) string {
-	const limit = 256
+func clip(s string) string { return clipTo(256, s) }
+
+func clipTo(limit int, s string) string {
 	if len(s) <= limit {
 		return s
 	}
