@@ -81,20 +81,19 @@ func (c *Counts) clone() Counts {
 // A cluster is one channel in one minute, with n events expected and x lost by
 // the candidate.
 type Clusters struct {
-	Number int64
-	N2     float64 // sum of n²
-	X2     float64 // sum of x²
-	NX     float64 // sum of n·x
+	Number int64   `json:"number"`
+	N2     float64 `json:"n2"` // sum of n²
+	X2     float64 `json:"x2"` // sum of x²
+	NX     float64 `json:"nx"` // sum of n·x
+	X4     float64 `json:"x4"` // sum of x⁴
 }
 
 func (c *Clusters) observe(n, x int64) {
 	if n == 0 {
 		return
 	}
-	c.Number++
-	c.N2 += float64(n) * float64(n)
-	c.X2 += float64(x) * float64(x)
-	c.NX += float64(n) * float64(x)
+	nf, xf := float64(n), float64(x)
+	c.Add(Clusters{Number: 1, N2: nf * nf, X2: xf * xf, NX: nf * xf, X4: xf * xf * xf * xf})
 }
 
 // Add adds other's sums to c.
@@ -103,6 +102,7 @@ func (c *Clusters) Add(o Clusters) {
 	c.N2 += o.N2
 	c.X2 += o.X2
 	c.NX += o.NX
+	c.X4 += o.X4
 }
 
 // Cell is the counts of one key in one minute, or in one hour once it is old.

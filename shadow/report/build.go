@@ -145,13 +145,17 @@ func buildCell(key shadow.Key, s *sums) Cell {
 }
 
 func lossOf(c *shadow.Counts) Loss {
+	return boundLoss(c.Expected, c.Missing, c.ReferenceMissing, c.Clusters)
+}
+
+func boundLoss(expected, missing, referenceMissing int64, clusters shadow.Clusters) Loss {
 	l := Loss{
-		Reference: rate(c.ReferenceMissing, c.Expected), Candidate: rate(c.Missing, c.Expected),
-		ReferenceMissing: c.ReferenceMissing, Deff: designEffect(c.Expected, c.Missing, c.Clusters),
+		Reference: rate(referenceMissing, expected), Candidate: rate(missing, expected),
+		ReferenceMissing: referenceMissing, Deff: designEffect(expected, missing, clusters), Clusters: clusters,
 	}
-	l.NEff = float64(c.Expected) / l.Deff
-	if c.Expected > 0 {
-		upper := differenceUpper(float64(c.Missing)/l.Deff, float64(c.ReferenceMissing)/l.Deff, l.NEff)
+	l.NEff = float64(expected) / l.Deff
+	if expected > 0 {
+		upper := differenceUpper(float64(missing)/l.Deff, float64(referenceMissing)/l.Deff, l.NEff)
 		l.DiffUpper95 = &upper
 	}
 	return l

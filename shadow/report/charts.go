@@ -10,9 +10,9 @@ import (
 
 // Sizes of a chart, in SVG user units.
 const (
-	chartWidth  = 720.0
-	chartHeight = 190.0
-	marginLeft  = 62.0
+	chartWidth  = 520.0
+	chartHeight = 180.0
+	marginLeft  = 58.0
 	marginRight = 16.0
 	marginTop   = 12.0
 	marginBelow = 26.0
@@ -89,9 +89,9 @@ func (s *svg) times(p Pair, height float64) axis {
 	if end.Sub(first) > 36*time.Hour {
 		layout = "2 Jan"
 	}
-	const labels = 5
+	labels := min(5, max(1, end.Sub(first)/time.Minute))
 	for i := range labels + 1 {
-		t := first.Add(end.Sub(first) * time.Duration(i) / labels)
+		t := first.Add(end.Sub(first) * i / labels)
 		s.text("middle", a.at(float64(t.Unix())), height-8, t.UTC().Format(layout))
 	}
 	return a
@@ -171,7 +171,6 @@ func lossChart(p Pair, g Gates) template.HTML {
 	s.path("curve-bound", bound)
 	s.path("curve-cand", loss)
 	s.line("gate", marginLeft, y.at(gate), chartWidth-marginRight, y.at(gate))
-	s.text("end", chartWidth-marginRight, y.at(gate)-5, "gate "+percent(gate))
 	return s.done()
 }
 
@@ -229,7 +228,7 @@ func percentile(q float64) string {
 const (
 	heatRows   = 20
 	heatHeight = 20.0
-	heatLeft   = 210.0
+	heatLeft   = 170.0
 )
 
 // heatMap shows which pattern was faulty when.
@@ -243,7 +242,7 @@ func heatMap(p Pair) template.HTML {
 	width := (chartWidth - heatLeft - marginRight) / float64(len(p.Timeline))
 	for r, pattern := range rows {
 		top := marginTop + heatHeight*float64(r)
-		s.text("end", heatLeft-8, top+14, clip(pattern, 28))
+		s.text("end", heatLeft-8, top+14, clip(pattern, 25))
 		for i, iv := range p.Timeline {
 			for _, cell := range iv.Patterns {
 				if cell.Pattern == pattern {

@@ -3,7 +3,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"reflect"
 	"slices"
 )
 
@@ -137,63 +136,5 @@ func cellChanges(pair pairName, name string, a, b *Cell) []Change {
 	figure("payload_differs", a.PayloadDiffers, b.PayloadDiffers)
 	figure("extra", a.Extra, b.Extra)
 	figure("unknown", a.Unknown, b.Unknown)
-	return out
-}
-
-// Verify computes a report's verdict again from its cells and gates, and
-// returns an error that names the difference when it is not the one it holds.
-func Verify(r *Report) error {
-	again := *r
-	again.Pairs = slices.Clone(r.Pairs)
-	for i := range again.Pairs {
-		p := &again.Pairs[i]
-		if err := verifyTotal(p); err != nil {
-			return err
-		}
-	}
-	want := judge(&again)
-	if want.State != r.Verdict.State {
-		return fmt.Errorf("verify report: it says %s, its cells say %s", r.Verdict.State, want.State)
-	}
-	if !reflect.DeepEqual(gatesOf(want), gatesOf(r.Verdict)) {
-		return fmt.Errorf("verify report: it names the gates %v, its cells say %v", gatesOf(r.Verdict), gatesOf(want))
-	}
-	return nil
-}
-
-// verifyTotal checks that a pair's total is the sum of its cells.
-func verifyTotal(p *Pair) error {
-	var sum Cell
-	for i := range p.Cells {
-		c := &p.Cells[i]
-		sum.Expected += c.Expected
-		sum.Matched += c.Matched
-		sum.Missing += c.Missing
-		sum.Duplicate += c.Duplicate
-		sum.Reordered += c.Reordered
-		sum.PayloadDiffers += c.PayloadDiffers
-		sum.Payload.Real += c.Payload.Real
-		sum.Extra += c.Extra
-		sum.Unknown += c.Unknown
-	}
-	if changes := cellChanges(pairName{p.Reference, p.Candidate}, "", &sum, &p.Total); len(changes) > 0 {
-		c := changes[0]
-		return fmt.Errorf("verify report: %s → %s: the cells sum up to %s %s, the total says %s", p.Reference, p.Candidate, c.Before, c.Figure, c.After)
-	}
-	if sum.Payload.Real != p.Total.Payload.Real {
-		return fmt.Errorf("verify report: %s → %s: the cells hold %d real payload differences, the total says %d",
-			p.Reference, p.Candidate, sum.Payload.Real, p.Total.Payload.Real)
-	}
-	return nil
-}
-
-func gatesOf(v Verdict) []string {
-	out := []string{}
-	for _, r := range v.Reasons {
-		out = append(out, r.Reference+"→"+r.Candidate+" "+r.Gate)
-	}
-	for _, r := range v.Insufficient {
-		out = append(out, r.Reference+"→"+r.Candidate+" "+r.Gate+"?")
-	}
 	return out
 }

@@ -49,9 +49,8 @@ func (m made) cell(rng *rand.Rand, key shadow.Key, minute int) shadow.Cell {
 	n := &c.Counts
 	n.Expected = m.perCell
 	n.Matched = m.perCell - n.Missing - n.PayloadDiffers
-	n.Clusters = shadow.Clusters{
-		Number: 1, N2: float64(n.Expected * n.Expected), X2: float64(n.Missing * n.Missing), NX: float64(n.Expected * n.Missing),
-	}
+	e, x := float64(n.Expected), float64(n.Missing)
+	n.Clusters = shadow.Clusters{Number: 1, N2: e * e, X2: x * x, NX: e * x, X4: x * x * x * x}
 	if minute == 0 {
 		c.Latency = latencies(rng)
 	}

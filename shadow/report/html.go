@@ -19,6 +19,8 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"headline":     headlineParts,
 		"class":        verdictClass,
 		"summary":      summary,
+		"speed":        speed,
+		"grouped":      grouped,
 		"percent":      percent,
 		"number":       func(n int64) string { return number(float64(n)) },
 		"ms":           ms,

@@ -1,14 +1,24 @@
 package report
 
 import (
+	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	"github.com/offramp/offramp/shadow"
 )
 
 // Schema names the version of the JSON form.
 const Schema = "offramp.report/v1"
+
+//go:embed report.schema.json
+var schemaJSON []byte
+
+// SchemaJSON returns the JSON Schema of the JSON form.
+func SchemaJSON() []byte { return slices.Clone(schemaJSON) }
 
 // maxReport bounds a report that is read back.
 const maxReport = 256 << 20
@@ -101,6 +111,8 @@ type Loss struct {
 	NEff        float64  `json:"n_eff"`        // expected events divided by it
 	// ReferenceMissing is the count behind Reference.
 	ReferenceMissing int64 `json:"ref_missing"`
+	// Clusters are the sums behind Deff.
+	Clusters shadow.Clusters `json:"clusters"`
 }
 
 // Rates is one rate on both legs.

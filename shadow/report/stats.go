@@ -100,9 +100,13 @@ func needed(limit, rate float64) float64 {
 	return high
 }
 
-// designEffect returns how much the variance of the loss rate is inflated by
-// losses coming together in one channel and minute: the variance of the
-// ratio estimator over clusters, divided by the binomial one. It is at least 1.
+// designEffect returns by how much losses that come together in one channel
+// and minute inflate the variance of the loss rate: the variance of the ratio
+// estimator over clusters, divided by the binomial one. It is at least 1.
+//
+// Where Wilson's bound will be used, it is raised as Korn and Graubard do for
+// survey data, because the variance itself is only estimated: by the square
+// of Student's t over z, with Satterthwaite's degrees of freedom.
 func designEffect(n, x int64, c shadow.Clusters) float64 {
 	if n == 0 || x == 0 || x == n || c.Number < 2 {
 		return 1
@@ -111,5 +115,11 @@ func designEffect(n, x int64, c shadow.Clusters) float64 {
 	p := float64(x) / total
 	k := float64(c.Number)
 	between := k / (k - 1) * (c.X2 - 2*p*c.NX + p*p*c.N2) / (total * total)
-	return math.Max(1, between/(p*(1-p)/total))
+	deff := math.Max(1, between/(p*(1-p)/total))
+	if float64(x)/deff > exactUpTo && c.X4 > 0 {
+		freedom := math.Max(2, c.X2*c.X2/c.X4-1)
+		t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: freedom}.Quantile(confidence)
+		deff *= t * t / (z95 * z95)
+	}
+	return deff
 }

@@ -14,7 +14,7 @@ const (
 	maxTerminalLine = 118
 	maxReasons      = 6
 	maxPairs        = 4
-	maxCells        = 10
+	maxCells        = 8
 )
 
 // WriteTerminal writes the report for people, in at most forty lines, worst
@@ -69,10 +69,10 @@ func reasons(b *bytes.Buffer, r *Report) {
 		fmt.Fprintf(b, "  %s %s\n", mark, clip(where+text, maxTerminalLine-4))
 	}
 	for _, x := range r.Verdict.Reasons {
-		line("x", x.Candidate, x.Rule, x.Text)
+		line("x", x.Candidate, x.Rule, x.Gate+": "+x.Text)
 	}
-	for _, x := range r.Verdict.Insufficient {
-		line("?", x.Candidate, x.Rule, x.Text)
+	for _, x := range grouped(r.Verdict.Insufficient) {
+		line("?", x.Candidate, x.Rule, x.Gate+": "+x.Text)
 	}
 	if left < 0 {
 		fmt.Fprintf(b, "    and %d more, in the JSON and HTML forms\n", -left)
@@ -103,23 +103,29 @@ func pairs(b *bytes.Buffer, r *Report) {
 			break
 		}
 		fmt.Fprintf(b, "%s > %s: %s\n", p.Reference, p.Candidate, clip(summary(p.Total), maxTerminalLine-30))
+		if text := speed(p.Total); text != "" {
+			fmt.Fprintf(b, "  %s\n", text)
+		}
 	}
 	b.WriteByte('\n')
 }
 
-// summary says a pair's loss bound and latency in a line.
+// summary says a pair's loss and what bounds it.
 func summary(c Cell) string {
-	var parts []string
-	if c.Loss.DiffUpper95 != nil {
-		parts = append(parts, fmt.Sprintf("loss %s, with 95 %% confidence below %s", percent(c.Loss.Candidate), percent(*c.Loss.DiffUpper95)))
+	if c.Loss.DiffUpper95 == nil {
+		return "nothing could be compared"
 	}
-	if l := c.Latency; l.Candidate != nil {
-		parts = append(parts, fmt.Sprintf("latency p50 %s p99 %s ms", ms(l.Candidate.P50), ms(l.Candidate.P99)))
+	return fmt.Sprintf("loss %s, and with 95 %% confidence at most %s above the reference's", percent(c.Loss.Candidate), percent(*c.Loss.DiffUpper95))
+}
+
+// speed says a pair's latencies.
+func speed(c Cell) string {
+	l := c.Latency
+	if l.Candidate == nil || l.PairedDelta == nil {
+		return ""
 	}
-	if l := c.Latency; l.PairedDelta != nil {
-		parts = append(parts, fmt.Sprintf("against the reference p50 %+.1f p99 %+.1f ms", l.PairedDelta.P50, l.PairedDelta.P99))
-	}
-	return strings.Join(parts, "; ")
+	return fmt.Sprintf("latency p50 %s ms, p99 %s ms; against the reference, same event: p50 %+.1f ms, p99 %+.1f ms",
+		ms(l.Candidate.P50), ms(l.Candidate.P99), l.PairedDelta.P50, l.PairedDelta.P99)
 }
 
 func ms(v float64) string { return fmt.Sprintf("%.1f", v) }

@@ -94,7 +94,8 @@ type judgement struct {
 // limit, passes when it is surely below, and is open in between.
 type proportion struct {
 	gate      string
-	candidate float64 // occurrences on the candidate
+	count     int64   // occurrences on the candidate, to tell
+	candidate float64 // the same, as far as they are independent
 	reference float64 // occurrences that the reference itself shows
 	n         float64 // independent events
 	limit     float64
@@ -110,21 +111,21 @@ func (j *judgement) pair(p *Pair) {
 	}
 	n := t.Loss.NEff
 	j.proportion(p, proportion{
-		gate: "loss", candidate: float64(t.Missing) / t.Loss.Deff, reference: float64(t.Loss.ReferenceMissing) / t.Loss.Deff,
+		gate: "loss", count: t.Missing, candidate: float64(t.Missing) / t.Loss.Deff, reference: float64(t.Loss.ReferenceMissing) / t.Loss.Deff,
 		n: n, limit: limit(g.Loss), finding: "lost", worst: func(c *Cell) int64 { return c.Missing },
 	})
 	expected := float64(t.Expected)
 	j.payload(p)
 	j.proportion(p, proportion{
-		gate: "duplicate", candidate: float64(t.Duplicate), reference: t.Dup.Reference * expected, n: expected,
+		gate: "duplicate", count: t.Duplicate, candidate: float64(t.Duplicate), reference: t.Dup.Reference * expected, n: expected,
 		limit: limit(g.Duplicate), finding: "delivered more than once", worst: func(c *Cell) int64 { return c.Duplicate },
 	})
 	j.proportion(p, proportion{
-		gate: "reorder", candidate: float64(t.Reordered), reference: max(t.Reorder.Reference, t.Reorder.Noise) * expected, n: expected,
+		gate: "reorder", count: t.Reordered, candidate: float64(t.Reordered), reference: max(t.Reorder.Reference, t.Reorder.Noise) * expected, n: expected,
 		limit: limit(g.Reorder), finding: "delivered out of order", worst: func(c *Cell) int64 { return c.Reordered },
 	})
 	j.proportion(p, proportion{
-		gate: "extra", candidate: float64(t.Extra), n: expected,
+		gate: "extra", count: t.Extra, candidate: float64(t.Extra), n: expected,
 		limit: limit(g.Extra), finding: "delivered by the candidate only", worst: func(c *Cell) int64 { return c.Extra },
 	})
 	j.rejected(p)
@@ -136,17 +137,19 @@ func (j *judgement) proportion(p *Pair, q proportion) {
 	observed := (q.candidate - q.reference) / q.n
 	if lowerBound(q.candidate, q.n)-q.reference/q.n > q.limit {
 		j.fail(p, q.gate, q.worst, observed, q.limit, fmt.Sprintf("%s of %s events %s; at most %s is allowed",
-			number(q.candidate), number(q.n), q.finding, percent(q.limit)))
+			number(float64(q.count)), number(float64(p.Total.Expected)), q.finding, percent(q.limit)))
 		return
 	}
 	if differenceUpper(q.candidate, q.reference, q.n) <= q.limit {
 		return
 	}
 	need := needed(q.limit, max(0, observed))
-	text := fmt.Sprintf("%s of %s events %s", number(q.candidate), number(q.n), q.finding)
+	text := fmt.Sprintf("none in %s events", number(float64(p.Total.Expected)))
+	if q.count > 0 {
+		text = fmt.Sprintf("%s of %s events %s", number(float64(q.count)), number(float64(p.Total.Expected)), q.finding)
+	}
 	if math.IsInf(need, 1) {
-		j.insufficient(p, q.gate, q.n, need, text+"; more evidence must show whether that is chance")
-		return
+		text += "; more evidence must show whether that is chance"
 	}
 	j.insufficient(p, q.gate, q.n, need, text)
 }
@@ -284,9 +287,9 @@ func (j *judgement) insufficient(p *Pair, gate string, have, need float64, text 
 	case more > 0 && perSecond > 0:
 		wait := time.Duration(min(more/perSecond, 1e9) * float64(time.Second))
 		in.ETA = isoDuration(wait)
-		text += fmt.Sprintf("; %s more are needed: %s at today's rate", number(more), span(wait))
+		text += fmt.Sprintf("; %s more needed, %s at today's rate", number(more), span(wait))
 	case more > 0:
-		text += fmt.Sprintf("; %s more are needed", number(more))
+		text += fmt.Sprintf("; %s more needed", number(more))
 	}
 	in.Text = text
 	j.v.Insufficient = append(j.v.Insufficient, in)

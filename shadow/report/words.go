@@ -91,3 +91,18 @@ func codes(rejected map[string]int64) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// grouped joins the open gates of one candidate that are told in the same
+// words, so that a person reads them once.
+func grouped(all []Insufficient) []Insufficient {
+	var out []Insufficient
+	for _, x := range all {
+		same := slices.IndexFunc(out, func(o Insufficient) bool { return o.Candidate == x.Candidate && o.Text == x.Text })
+		if same < 0 {
+			out = append(out, x)
+			continue
+		}
+		out[same].Gate += ", " + x.Gate
+	}
+	return out
+}
