@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/proxy/admin"
 )
 
 // adminClient talks to a gateway's admin listener.
@@ -67,12 +68,47 @@ func (a adminClient) call(ctx context.Context, method, path string, query url.Va
 		return fmt.Errorf("read the answer of %s: %w", a.base, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("%s answers %s: %s", a.base, resp.Status, strings.TrimSpace(string(answer)))
+		return &adminAnswer{status: resp.StatusCode, text: problemText(answer)}
 	}
 	if err := json.Unmarshal(answer, into); err != nil {
 		return fmt.Errorf("%s does not answer as Offramp's admin listener does: %w", a.base, err)
 	}
 	return nil
+}
+
+// onlyApp returns the id of the gateway's app, if it has just one.
+func (a adminClient) onlyApp(ctx context.Context) (string, error) {
+	var list []struct {
+		ID string `json:"id"`
+	}
+	if err := a.get(ctx, "/api/v1/apps", nil, &list); err != nil {
+		return "", err
+	}
+	ids := make([]string, len(list))
+	for i, app := range list {
+		ids[i] = app.ID
+	}
+	return onlyApp(ids)
+}
+
+// adminAnswer is a refusal by the admin listener.
+type adminAnswer struct {
+	status int
+	text   string
+}
+
+func (a *adminAnswer) Error() string { return a.text }
+
+// problemText returns what an answer says is wrong, and what would mend it.
+func problemText(answer []byte) string {
+	var problem admin.Problem
+	if err := json.Unmarshal(answer, &problem); err != nil || problem.Error == "" {
+		return strings.TrimSpace(string(answer))
+	}
+	if problem.Fix != "" {
+		return problem.Error + ": " + problem.Fix
+	}
+	return problem.Error
 }
 
 // maxAdminAnswer bounds what is read from an admin listener.

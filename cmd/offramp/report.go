@@ -129,18 +129,8 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 func (s reportSource) fetch(ctx context.Context, admin adminClient, since time.Time) (*report.Report, error) {
 	app := s.app
 	if app == "" {
-		var list []struct {
-			ID string `json:"id"`
-		}
-		if err := admin.get(ctx, "/api/v1/apps", nil, &list); err != nil {
-			return nil, err
-		}
-		ids := make([]string, len(list))
-		for i, a := range list {
-			ids[i] = a.ID
-		}
 		var err error
-		if app, err = onlyApp(ids); err != nil {
+		if app, err = admin.onlyApp(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -33,9 +33,9 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 	// them, and who watches. Each must still be there while the one before it
 	// ends. The first failure in any of them ends all.
 	failed := make(chan error, 1)
-	watching := newRing(failed, g.outbox.Run, g.comparator.Run, g.host.Run,
+	watching := newRing(failed, g.router.Run, g.outbox.Run, g.comparator.Run, g.host.Run,
 		func(ctx context.Context) error { return g.admin.Run(ctx, operators) })
-	serving := newRing(failed, g.engine.Run, g.sessions.Run, g.streams.Run)
+	serving := newRing(failed, g.engine.Run, g.sessions.Run, g.websocket.Run, g.streams.Run)
 	entering := newRing(failed, func(ctx context.Context) error { return g.front.Run(ctx, listeners) })
 	if started != nil {
 		started()

@@ -23,7 +23,7 @@ func newTLS(config *configs.Config) (*tls.Config, error) {
 	case t.ACME != nil:
 		return newACME(t.ACME, config.Data), nil
 	default:
-		pair := &certificate{cert: t.Cert, key: t.Key}
+		pair := &pemPair{cert: t.Cert, key: t.Key}
 		if _, err := pair.load(nil); err != nil {
 			return nil, err
 		}
@@ -50,9 +50,9 @@ func newACME(a *configs.ACME, data string) *tls.Config {
 	}
 }
 
-// certificate is a pair of PEM files that is read again when it has changed,
+// pemPair is a certificate and its key: a pair of PEM files that is read again when it has changed,
 // so that a renewed certificate needs no restart.
-type certificate struct {
+type pemPair struct {
 	cert, key string
 
 	mu      sync.Mutex
@@ -64,7 +64,7 @@ type certificate struct {
 // recheck is how often the files are looked at, at most.
 const recheck = 10 * time.Second
 
-func (c *certificate) load(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *pemPair) load(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.current != nil && time.Since(c.read) < recheck {

@@ -25,12 +25,14 @@ import (
 	"github.com/offramp/offramp/proxy/front"
 	"github.com/offramp/offramp/proxy/httpapi"
 	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/proxy/route"
 	"github.com/offramp/offramp/proxy/session"
 	"github.com/offramp/offramp/proxy/tap"
 	"github.com/offramp/offramp/proxy/transport/httpstream"
 	"github.com/offramp/offramp/proxy/transport/websocket"
 	"github.com/offramp/offramp/proxy/webhooks"
 	"github.com/offramp/offramp/shadow"
+	"github.com/offramp/offramp/shadow/report"
 )
 
 // gateway is every part of a running gateway. newGateway makes them, from the
@@ -41,6 +43,7 @@ type gateway struct {
 
 	db         *bbolt.DB
 	apps       *apps.Registry
+	router     *route.Router
 	feed       *tap.Feed
 	outbox     *webhooks.Outbox
 	comparator *shadow.Comparator
@@ -74,6 +77,12 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	if g.db, err = openDatabase(config.Data); err != nil {
+		return nil, err
+	}
+	g.router, err = route.New(route.Settings{
+		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) *report.Report { return g.buildReport(app, time.Time{}) }}, Log: o.log,
+	})
+	if err != nil {
 		return nil, err
 	}
 
@@ -114,7 +123,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		records, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, api,
+		records, g.router, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, api,
 	} {
 		if err = g.metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -137,7 +146,7 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	g.comparator, err = shadow.New(shadow.Settings{Config: o.shadow, Apps: g.apps.ByID, Journal: journal, Log: o.log})
+	g.comparator, err = shadow.New(shadow.Settings{Config: o.shadow, Apps: g.router.ByID, Journal: journal, Log: o.log})
 	if err != nil {
 		return err
 	}

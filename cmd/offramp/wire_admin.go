@@ -24,6 +24,7 @@ func (g *gateway) newAdmin() *admin.Server {
 		Apps:     g.apps,
 		Traffic:  traffic{g.engine},
 		Backends: func() any { return g.host.Status() },
+		Stages:   stages{g.router},
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},
 		Report:   g.report,
@@ -34,12 +35,16 @@ func (g *gateway) newAdmin() *admin.Server {
 
 // report makes an app's comparison report, as the report command writes it.
 func (g *gateway) report(_ context.Context, app string, since time.Time) (json.RawMessage, error) {
-	r := report.Build(g.comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
+	var text bytes.Buffer
+	err := report.WriteJSON(&text, g.buildReport(app, since))
+	return text.Bytes(), err
+}
+
+// buildReport judges an app's evidence by the gates of a migration in earnest.
+func (g *gateway) buildReport(app string, since time.Time) *report.Report {
+	return report.Build(g.comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
 		GatewayVersion: version, Generated: time.Now(),
 	})
-	var text bytes.Buffer
-	err := report.WriteJSON(&text, r)
-	return text.Bytes(), err
 }
 
 // traffic shows an engine's state.

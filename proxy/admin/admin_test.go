@@ -70,8 +70,8 @@ func (g *gateway) Set(_ context.Context, _ string, c StageChange) (any, error) {
 	return map[string]string{"stage": c.Stage}, g.err
 }
 
-func (g *gateway) Rollback(_ context.Context, _, why string) (any, error) {
-	g.why = why
+func (g *gateway) Rollback(_ context.Context, _ string, u StageUndo) (any, error) {
+	g.why = u.Why
 	return map[string]string{}, g.err
 }
 

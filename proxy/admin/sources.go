@@ -71,8 +71,8 @@ type Stages interface {
 	// ErrRefused, wrapped, when a gate is shut and Force is not set, and
 	// ErrInvalid when the change makes no sense.
 	Set(ctx context.Context, app string, c StageChange) (any, error)
-	// Rollback undoes the last change.
-	Rollback(ctx context.Context, app, why string) (any, error)
+	// Rollback undoes the last change of the app, or of one of its rules.
+	Rollback(ctx context.Context, app string, u StageUndo) (any, error)
 }
 
 // StageChange is one change of stage, of an app or of one of its rules.
@@ -81,9 +81,17 @@ type StageChange struct {
 	Channels string       `json:"channels,omitempty"` // name pattern; empty: the app
 	Percent  *int         `json:"percent,omitempty"`  // canary share; nil: as it is
 	By       proxy.Sticky `json:"by,omitempty"`
+	Who      string       `json:"who,omitempty"` // for the journal; empty: "admin"
 	Why      string       `json:"why,omitempty"`
 	DryRun   bool         `json:"dry_run,omitempty"`
 	Force    bool         `json:"force,omitempty"` // override gates; recorded
+}
+
+// StageUndo takes back the last change of stage.
+type StageUndo struct {
+	Channels string `json:"channels,omitempty"` // name pattern; empty: the app
+	Who      string `json:"who,omitempty"`      // for the journal; empty: "admin"
+	Why      string `json:"why,omitempty"`
 }
 
 // Errors that sources wrap to choose the answer's status; any other is 500.

@@ -29,6 +29,7 @@ func (s *Server) setStage(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Log.Info().Str("app", app.ID).Str("stage", c.Stage).Str("channels", clip(c.Channels, 200)).
 		Bool("dry_run", c.DryRun).Bool("force", c.Force).Str("remote", r.RemoteAddr).Msg("stage change requested")
+	c.Who = author(c.Who)
 	value, err := s.Stages.Set(r.Context(), app.ID, c)
 	s.outcome(w, value, err)
 }
@@ -38,14 +39,13 @@ func (s *Server) rollBack(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	var body struct {
-		Why string `json:"why"`
-	}
-	if !decode(w, r, &body) {
+	var u StageUndo
+	if !decode(w, r, &u) {
 		return
 	}
+	u.Who, u.Why = author(u.Who), clip(u.Why, maxWhy)
 	s.Log.Info().Str("app", app.ID).Str("remote", r.RemoteAddr).Msg("rollback requested")
-	value, err := s.Stages.Rollback(r.Context(), app.ID, clip(body.Why, maxWhy))
+	value, err := s.Stages.Rollback(r.Context(), app.ID, u)
 	s.outcome(w, value, err)
 }
 
@@ -67,6 +67,17 @@ func (s *Server) outcome(w http.ResponseWriter, value any, err error) {
 	}
 	s.reply(w, http.StatusOK, value)
 }
+
+// author names who makes a change, for the journal.
+func author(who string) string {
+	if who = strings.TrimSpace(who); who == "" {
+		return "admin"
+	}
+	return clip(who, maxWho)
+}
+
+// maxWho bounds the name that is kept with a change, in bytes.
+const maxWho = 100
 
 // maxWhy bounds the reason that is kept with a change, in bytes.
 const maxWhy = 1000

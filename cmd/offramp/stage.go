@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/admin"
+	"github.com/offramp/offramp/proxy/route"
+)
+
+// stageTarget is the running gateway, app and channels that a stage command
+// is about.
+type stageTarget struct {
+	file, admin, app, channels string
+
+	client adminClient
+}
+
+func newStageCommand(env configs.Environment) *cobra.Command {
+	t := new(stageTarget)
+	cmd := &cobra.Command{
+		Use:   "stage",
+		Short: "Where the migration stands: show, set, rollback, history",
+		Long: `Shows and moves the stage of an app, or of the channels that match a pattern,
+on the running gateway. Stages, in order: observe, shadow, mirror, canary,
+cutover, exited. A move forward beyond shadow is refused unless the report says
+that it is safe; --force overrides this, and the journal says so. The way back
+is always open.
+
+Exit status: 0 done, 1 refused by a gate, 3 the tool itself failed.`,
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&t.file, "config", "", "configuration file of the gateway, which names its admin address")
+	f.StringVar(&t.admin, "admin", "", "admin address, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
+	f.StringVar(&t.app, "app", "", "app id; needed when there are several")
+	f.StringVar(&t.channels, "channels", "", "channel name pattern, such as 'presence-room-*'; empty: the whole app")
+	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		return withCode(exitTool, t.find(cmd.Context(), env))
+	}
+	cmd.AddCommand(newStageShowCommand(t), newStageSetCommand(t), newStageRollbackCommand(t), newStageHistoryCommand(t))
+	return cmd
+}
+
+// find settles which gateway and app are meant.
+func (t *stageTarget) find(ctx context.Context, env configs.Environment) error {
+	if t.admin != "" {
+		token, _ := env("OFFRAMP_ADMIN_TOKEN")
+		t.client = adminClient{base: t.admin, token: token}
+	} else {
+		config, err := loadConfig(t.file, env)
+		if err != nil {
+			return err
+		}
+		t.client = adminOf(config)
+	}
+	if t.app != "" {
+		return nil
+	}
+	var err error
+	t.app, err = t.client.onlyApp(ctx)
+	return err
+}
+
+func (t *stageTarget) path(what string) string {
+	return "/api/v1/apps/" + url.PathEscape(t.app) + "/" + what
+}
+
+// author is who makes a change, for the journal.
+func author() string {
+	u, err := user.Current()
+	if err != nil {
+		return "unknown"
+	}
+	return u.Username
+}
+
+func newStageShowCommand(t *stageTarget) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "Print the stage of the app and of its channel rules",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var view stageView
+			if err := t.client.get(cmd.Context(), t.path("stage"), nil, &view); err != nil {
+				return withCode(exitTool, err)
+			}
+			return withCode(exitTool, printStage(cmd.OutOrStdout(), view))
+		},
+	}
+}
+
+func printStage(w io.Writer, view stageView) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "CHANNELS\tSTAGE") //nolint:errcheck // Flush reports it
+	for _, r := range view.Rules {
+		state := route.State{Stage: r.Stage, Percent: r.Percent, By: r.By}
+		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state) //nolint:errcheck // Flush reports it
+	}
+	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage) //nolint:errcheck // Flush reports it
+	return table.Flush()
+}
+
+func newStageSetCommand(t *stageTarget) *cobra.Command {
+	var change admin.StageChange
+	var percent int
+	var by string
+	cmd := &cobra.Command{
+		Use:   "set STAGE",
+		Short: "Move the app, or the channels of --channels, to a stage",
+		Args:  arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change.Stage, change.Channels, change.By, change.Who = args[0], t.channels, proxy.Sticky(by), author()
+			if cmd.Flags().Changed("percent") {
+				change.Percent = &percent
+			}
+			var done stageMove
+			err := t.client.call(cmd.Context(), http.MethodPut, t.path("stage"), nil, change, &done)
+			if err != nil {
+				return refusal(err)
+			}
+			return withCode(exitTool, printMove(cmd.OutOrStdout(), done))
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&percent, "percent", 0, "canary: share on the engine, 0 to 100")
+	f.StringVar(&by, "by", "", "canary: what the share is taken of: channel or user")
+	f.BoolVar(&change.DryRun, "dry-run", false, "say what would happen, and change nothing")
+	f.StringVar(&change.Why, "why", "", "the reason, for the journal")
+	f.BoolVar(&change.Force, "force", false, "move in spite of the gates; the journal records it")
+	return cmd
+}
+
+func newStageRollbackCommand(t *stageTarget) *cobra.Command {
+	undo := admin.StageUndo{}
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "Take the last move back; again: the one before",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			undo.Channels, undo.Who = t.channels, author()
+			var done stageMove
+			err := t.client.call(cmd.Context(), http.MethodPost, t.path("rollback"), nil, undo, &done)
+			if err != nil {
+				return refusal(err)
+			}
+			return withCode(exitTool, printMove(cmd.OutOrStdout(), done))
+		},
+	}
+	cmd.Flags().StringVar(&undo.Why, "why", "", "the reason, for the journal")
+	return cmd
+}
+
+func newStageHistoryCommand(t *stageTarget) *cobra.Command {
+	return &cobra.Command{
+		Use:   "history",
+		Short: "Print every move: when, who, what and why",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var view stageView
+			if err := t.client.get(cmd.Context(), t.path("stage"), nil, &view); err != nil {
+				return withCode(exitTool, err)
+			}
+			return withCode(exitTool, printHistory(cmd.OutOrStdout(), view.History))
+		},
+	}
+}
+
+func printHistory(w io.Writer, entries []route.Entry) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "#\tWHEN\tWHO\tWHAT\tWHY") //nolint:errcheck // Flush reports it
+	for _, e := range entries {
+		what := e.Move.String()
+		if e.Undoes != 0 {
+			what += fmt.Sprintf(" (takes back #%d)", e.Undoes)
+		}
+		if len(e.Overridden) > 0 {
+			what += fmt.Sprintf(" (forced, against %d objections)", len(e.Overridden))
+		}
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Who, what, e.Why) //nolint:errcheck // Flush reports it
+	}
+	return table.Flush()
+}
+
+func printMove(w io.Writer, m stageMove) error {
+	verb := "done"
+	if m.DryRun {
+		verb = "would"
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s\n", verb, m.Move); err != nil {
+		return err
+	}
+	for _, o := range m.Overridden {
+		if _, err := fmt.Fprintf(w, "forced against %s: %s\n", o.Gate, o.Text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refusal gives a gate's refusal its own exit code.
+func refusal(err error) error {
+	var answer *adminAnswer
+	if errors.As(err, &answer) && answer.status == http.StatusConflict {
+		return withCode(exitFailed, err)
+	}
+	return withCode(exitTool, err)
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/admin"
+	"github.com/offramp/offramp/proxy/route"
+	"github.com/offramp/offramp/shadow/report"
+)
+
+// reportGate lets an app move on only when its report says so.
+type reportGate struct {
+	report func(app string) *report.Report
+}
+
+// Judge implements route.Gate. Beginning to shadow needs no evidence: it is
+// how evidence comes about, and no client is touched by it.
+func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, error) {
+	if m.To.Stage <= proxy.StageShadow {
+		return nil, nil
+	}
+	r := g.report(m.App)
+	var objections []route.Objection
+	for _, reason := range r.Verdict.Reasons {
+		objections = append(objections, route.Objection{Gate: reason.Gate, Text: reason.Text})
+	}
+	for _, lack := range r.Verdict.Insufficient {
+		objections = append(objections, route.Objection{Gate: lack.Gate, Text: lack.Text})
+	}
+	if len(objections) == 0 && r.ExitCode() != exitOK {
+		objections = append(objections, route.Objection{Gate: "report", Text: "the verdict is " + string(r.Verdict.State)})
+	}
+	return objections, nil
+}
+
+// stages shows and moves the migration's stages for the admin listener.
+type stages struct{ router *route.Router }
+
+// stageView is an app's stage as the API and the command show it.
+type stageView struct {
+	App     string        `json:"app"`
+	Stage   proxy.Stage   `json:"stage"`
+	Rules   []stageRule   `json:"rules"`
+	History []route.Entry `json:"history"` // oldest first
+}
+
+// stageRule is the stage of the channels that match a pattern.
+type stageRule struct {
+	Channels string       `json:"channels"`
+	Stage    proxy.Stage  `json:"stage"`
+	Percent  int          `json:"percent,omitempty"`
+	By       proxy.Sticky `json:"by,omitempty"`
+}
+
+// Show implements admin.Stages.
+func (s stages) Show(_ context.Context, app string) (any, error) {
+	current, ok := s.router.ByID(app)
+	if !ok {
+		return nil, fmt.Errorf("%w: app %q", admin.ErrNotFound, app)
+	}
+	history, err := s.router.History(app)
+	if err != nil {
+		return nil, err
+	}
+	view := stageView{App: app, Stage: current.Stage, Rules: []stageRule{}, History: history}
+	if view.History == nil {
+		view.History = []route.Entry{}
+	}
+	for _, r := range current.Rules {
+		rule := stageRule{Channels: r.Channels, Stage: r.Stage}
+		if r.Stage == proxy.StageCanary {
+			rule.Percent, rule.By = r.Percent, r.By
+		}
+		view.Rules = append(view.Rules, rule)
+	}
+	return view, nil
+}
+
+// stageMove is the answer to a change.
+type stageMove struct {
+	route.Move
+	DryRun     bool              `json:"dry_run,omitempty"`
+	Seq        uint64            `json:"seq,omitempty"` // of the journal's entry
+	At         time.Time         `json:"at,omitzero"`
+	Overridden []route.Objection `json:"overridden,omitempty"`
+}
+
+// Set implements admin.Stages.
+func (s stages) Set(ctx context.Context, app string, c admin.StageChange) (any, error) {
+	stage, err := proxy.ParseStage(c.Stage)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	q := route.Request{App: app, Channels: c.Channels, Stage: stage, By: c.By, Who: c.Who, Why: c.Why, Force: c.Force}
+	if c.Percent != nil {
+		q.Percent = *c.Percent
+	}
+	if c.DryRun {
+		m, err := s.router.DryRun(ctx, q)
+		return stageMove{Move: m, DryRun: true}, adminError(err)
+	}
+	e, err := s.router.Set(ctx, q)
+	return moveOf(e), adminError(err)
+}
+
+// Rollback implements admin.Stages.
+func (s stages) Rollback(ctx context.Context, app string, u admin.StageUndo) (any, error) {
+	e, err := s.router.Rollback(ctx, route.Undo{App: app, Channels: u.Channels, Who: u.Who, Why: u.Why})
+	return moveOf(e), adminError(err)
+}
+
+func moveOf(e route.Entry) stageMove {
+	return stageMove{Move: e.Move, Seq: e.Seq, At: e.At, Overridden: e.Overridden}
+}
+
+// adminError says which status a router's error deserves.
+func adminError(err error) error {
+	var refused *route.Refused
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &refused):
+		return fmt.Errorf("%w: %w", admin.ErrRefused, err)
+	case errors.Is(err, route.ErrNoApp):
+		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
+	case errors.Is(err, route.ErrInvalid), errors.Is(err, route.ErrNoUpstream),
+		errors.Is(err, route.ErrUnchanged), errors.Is(err, route.ErrNothing):
+		return fmt.Errorf("%w: %w", admin.ErrInvalid, err)
+	}
+	return err
+}
