@@ -65,6 +65,7 @@ type Outbox struct {
 	// Set at construction.
 	conn    net.Conn
 	traffic *Traffic
+	ended   func()
 	fd      int // for direct writes; negative: there are none
 
 	mu      sync.Mutex
@@ -94,10 +95,16 @@ var _ Outlet = (*Outbox)(nil)
 
 // NewOutbox returns the outgoing side of conn. It starts corked: what is
 // written before the first Uncork, such as the handshake and the greeting,
-// goes out as one write. traffic is shared by all outboxes of a server.
-func NewOutbox(conn net.Conn, traffic *Traffic) *Outbox {
-	return &Outbox{conn: conn, traffic: traffic, fd: descriptor(conn), corked: true}
+// goes out as one write. traffic is shared by all outboxes of a server. ended
+// is called when the outbox begins to close and when it has shut, whatever the
+// cause; it must neither block nor call back.
+func NewOutbox(conn net.Conn, traffic *Traffic, ended func()) *Outbox {
+	return &Outbox{conn: conn, traffic: traffic, ended: ended, fd: descriptor(conn), corked: true}
 }
+
+// Descriptor returns the connection's descriptor where writes are direct, and
+// a negative number elsewhere. It may be closed at any time.
+func (o *Outbox) Descriptor() int { return o.fd }
 
 // Uncork writes what was held back since the outbox was made.
 func (o *Outbox) Uncork() {
@@ -132,12 +139,12 @@ func (o *Outbox) Write(p []byte) (int, error) {
 }
 
 // Ping sends a ping control frame without payload.
-func (o *Outbox) Ping() { o.control(finalPing, "") }
+func (o *Outbox) Ping() { o.control(finalPing, nil) }
 
 // Pong sends a pong control frame. payload has at most 125 bytes.
-func (o *Outbox) Pong(payload string) { o.control(finalPong, payload) }
+func (o *Outbox) Pong(payload []byte) { o.control(finalPong, payload) }
 
-func (o *Outbox) control(header byte, payload string) {
+func (o *Outbox) control(header byte, payload []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state == open {
@@ -238,6 +245,7 @@ func (o *Outbox) beginClose(code int, reason string) {
 	o.push(closeFrame(code, reason))
 	if o.state == closing {
 		o.conn.SetReadDeadline(time.Now().Add(CloseTimeout))
+		o.ended()
 	}
 }
 
@@ -247,6 +255,7 @@ func (o *Outbox) shut() {
 	}
 	o.state = shut
 	o.queue = nil
+	defer o.ended()
 	if o.fd >= 0 {
 		o.conn.Close()
 		return
@@ -311,7 +320,7 @@ func (o *Outbox) written(size int, err error) {
 	o.queue.bytes -= size
 }
 
-func controlFrame(header byte, payload string) []byte {
+func controlFrame(header byte, payload []byte) []byte {
 	frame := make([]byte, 0, 2+len(payload))
 	return append(append(frame, header, byte(len(payload))), payload...)
 }

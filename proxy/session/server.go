@@ -72,13 +72,15 @@ func New(s Settings) *Server {
 	return srv
 }
 
-// Run watches over silent connections until ctx ends.
+// Run watches over silent connections until ctx ends. Then it ends those that
+// are still open.
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			s.abort()
 			return nil
 		case <-ticker.C:
 			s.clock.tick()

@@ -73,6 +73,22 @@ func (sh *shard) sweep(now time.Duration) {
 	}
 }
 
+// abort ends every connection.
+func (s *Server) abort() {
+	for i := range s.shards {
+		s.shards[i].abort()
+	}
+}
+
+func (sh *shard) abort() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, ses := range sh.sessions {
+		ses.Close(protocol.ErrReconnect.Code, protocol.ErrReconnect.Message)
+		ses.link.Abort()
+	}
+}
+
 func (s *Session) checkLiveness(now time.Duration) {
 	seen := time.Duration(s.seen.Load())
 	if s.pinged < seen {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
@@ -18,7 +19,7 @@ import (
 
 // conn is one WebSocket connection: the session's Link, and its reader.
 type conn struct {
-	// Set before the reader starts.
+	// Set before there is a session.
 	server  *Server
 	raw     net.Conn
 	out     *fanout.Outbox
@@ -26,16 +27,21 @@ type conn struct {
 	reader  *bufio.Reader // gorilla's
 	session *session.Session
 
-	// Owned by the reader.
-	early  []byte // came right behind the handshake's request
-	code   int    // how the peer says that it ends the connection; 0: it has not
+	resting atomic.Bool
+
+	// Owned by the goroutine that the connection has.
+	poller *poller // that it was listed with
+	early  []byte  // came right behind the handshake's request
+	code   int     // how the peer says that it ends the connection; 0: it has not
 	reason string
 }
 
 var _ session.Link = (*conn)(nil)
 
 func newConn(s *Server, raw net.Conn) *conn {
-	return &conn{server: s, raw: raw, out: fanout.NewOutbox(raw, &s.traffic)}
+	c := &conn{server: s, raw: raw}
+	c.out = fanout.NewOutbox(raw, &s.traffic, c.wake)
+	return c
 }
 
 // attach takes what gorilla made of c.
@@ -56,7 +62,9 @@ func (c *conn) open(app *proxy.App, client proxy.Client) {
 		go c.finish()
 		return
 	}
-	go c.serve()
+	if len(c.early) > 0 || !c.rest() {
+		go c.turn()
+	}
 }
 
 // refuse tells the client why it is not served.
@@ -78,33 +86,49 @@ func (c *conn) Ping() { c.out.Ping() }
 // Abort implements session.Link.
 func (c *conn) Abort() { c.out.Shut() }
 
-// serve is the reader: it reads until the connection has ended.
-func (c *conn) serve() {
-	c.read()
-	c.finish()
-	code, reason := c.code, c.reason
-	if sent, ok := c.out.Sent(); ok && code == 0 {
-		code, reason = sent, ""
+// step reads one message, or one ping or pong, and passes messages to the
+// session. It reports false when the peer has closed, has broken the protocol
+// or is gone. Once a close frame was sent messages are only read past, up to
+// the peer's answer.
+func (c *conn) step() bool {
+	if c.control() {
+		return true
 	}
-	c.session.End(code, reason)
+	kind, r, err := c.ws.NextReader()
+	if err == nil {
+		err = c.message(kind, r)
+	}
+	if errors.Is(err, websocket.ErrReadLimit) {
+		c.out.Close(protocol.CloseTooBig, "") // gorilla says it itself but for absurd lengths
+	}
+	return err == nil
 }
 
-// read passes each text message to the session until the peer closes, breaks
-// the protocol, or is gone. Once a close frame was sent, messages are only
-// read past, up to the peer's answer.
-func (c *conn) read() {
-	for {
-		kind, r, err := c.ws.NextReader()
-		if err == nil {
-			err = c.message(kind, r)
-		}
-		if err != nil {
-			if errors.Is(err, websocket.ErrReadLimit) {
-				c.out.Close(protocol.CloseTooBig, "") // gorilla says it itself but for absurd lengths
-			}
-			return
-		}
+// control handles a ping or a pong between two messages, and reports whether
+// one was next. gorilla would do it too, but then wait for a message.
+func (c *conn) control() bool {
+	head, err := c.reader.Peek(2)
+	if err != nil || (head[0] != pingOpcode && head[0] != pongOpcode) {
+		return false
 	}
+	const masked, maskSize = 0x80, 4
+	size := int(head[1] &^ masked)
+	if head[1]&masked == 0 || size > maxControl {
+		return false // gorilla knows what to say to that
+	}
+	whole, err := c.reader.Peek(2 + maskSize + size)
+	if err != nil {
+		return false
+	}
+	if head[0] == pingOpcode {
+		payload := make([]byte, size)
+		for i := range payload {
+			payload[i] = whole[2+maskSize+i] ^ whole[2+i%maskSize]
+		}
+		c.out.Pong(payload)
+	}
+	_, _ = c.reader.Discard(len(whole))
+	return true
 }
 
 // message handles one message. Binary ones mean nothing in this protocol.
@@ -131,12 +155,24 @@ func (c *conn) message(kind int, r io.Reader) error {
 
 var errNotUTF8 = errors.New("text is not UTF-8")
 
+// end tells the session how the connection ended.
+func (c *conn) end() {
+	code, reason := c.code, c.reason
+	if sent, ok := c.out.Sent(); ok && code == 0 {
+		code, reason = sent, ""
+	}
+	c.session.End(code, reason)
+}
+
 // finish closes the connection. A peer that was sent a close frame and has not
 // answered yet is read past first: closing with unread input would make the
 // kernel throw away the frame on its way.
 func (c *conn) finish() {
 	if _, closing := c.out.Sent(); closing && c.code == 0 {
 		c.await()
+	}
+	if c.poller != nil {
+		c.poller.forget(c, c.out.Descriptor())
 	}
 	c.out.Shut()
 }
@@ -165,7 +201,7 @@ func (c *conn) await() {
 }
 
 func (c *conn) onPing(payload string) error {
-	c.out.Pong(payload)
+	c.out.Pong([]byte(payload))
 	return nil
 }
 

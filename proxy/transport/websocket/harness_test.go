@@ -112,12 +112,13 @@ func start(t testing.TB, prefix string) *gateway {
 	}
 	g.addr = listeners[0].Addr().String()
 	ctx, stop := context.WithCancel(context.Background())
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	go func() { errs <- f.Run(ctx, listeners) }()
 	go func() { errs <- g.sessions.Run(ctx) }()
+	go func() { errs <- g.server.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		if err := errors.Join(<-errs, <-errs); err != nil {
+		if err := errors.Join(<-errs, <-errs, <-errs); err != nil {
 			t.Errorf("the gateway ended with: %v", err)
 		}
 	})

@@ -1,8 +1,11 @@
 package websocket
 
 import (
+	"context"
+	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -29,6 +32,7 @@ type Server struct {
 	settings Settings
 	traffic  fanout.Traffic
 	scratch  scratch
+	poller   atomic.Pointer[poller] // while Run runs, where there are pollers
 }
 
 // New returns a server. It starts nothing.
@@ -37,6 +41,18 @@ func New(s Settings) *Server {
 		s.MaxMessageBytes = DefaultMaxMessageBytes
 	}
 	return &Server{settings: s, scratch: newScratch()}
+}
+
+// Run watches over idle connections until ctx ends. Without it, or where it
+// has ended, connections are served all the same and cost more memory.
+func (s *Server) Run(ctx context.Context) error {
+	p, err := newPoller()
+	if err != nil {
+		return fmt.Errorf("websocket: %w", err)
+	}
+	s.poller.Store(p)
+	defer s.poller.Store(nil)
+	return p.run(ctx)
 }
 
 // Serve answers an upgrade request for the app with that key. What is wrong

@@ -27,8 +27,14 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// closeOpcode is the first byte of a close frame.
-const closeOpcode = 0x88
+// First bytes of control frames (RFC 6455, section 5.2), and the size of the
+// longest.
+const (
+	closeOpcode = 0x88
+	pingOpcode  = 0x89
+	pongOpcode  = 0x8a
+	maxControl  = 125
+)
 
 // Write implements net.Conn. gorilla writes the answer to the handshake, and
 // of its own accord only the close frames of protocol violations, each in one

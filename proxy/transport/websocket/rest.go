@@ -1,0 +1,51 @@
+package websocket
+
+// An idle client should cost as little as can be, and the stack of a waiting
+// goroutine would be most of it. So a connection on which nothing happens
+// rests: it has no goroutine. It is woken by input and by its outbox ending,
+// and then has one until its input is used up. Where resting is not possible,
+// such as with TLS, the goroutine stays.
+//
+// resting is true from when a goroutine decides to let go of the connection
+// until somebody takes it over, which is whoever sets it to false. So there is
+// never more than one goroutine in a connection's reading half.
+
+// rest lets go of the connection. It reports false when the caller keeps it.
+func (c *conn) rest() bool {
+	p := c.server.poller.Load()
+	fd := c.out.Descriptor()
+	if p == nil || fd < 0 {
+		return false
+	}
+	c.resting.Store(true)
+	if _, closing := c.out.Sent(); closing { // it may have woken nobody, just before
+		return !c.resting.CompareAndSwap(true, false)
+	}
+	watch := p.again
+	if c.poller == nil {
+		c.poller = p
+		watch = func(fd int) error { return p.add(c, fd) }
+	}
+	if err := watch(fd); err != nil {
+		return !c.resting.CompareAndSwap(true, false)
+	}
+	return true
+}
+
+// wake gives a resting connection a goroutine.
+func (c *conn) wake() {
+	if c.resting.CompareAndSwap(true, false) {
+		go c.turn()
+	}
+}
+
+// turn reads until the input is used up or the connection has ended.
+func (c *conn) turn() {
+	for c.step() {
+		if c.reader.Buffered() == 0 && len(c.early) == 0 && c.rest() {
+			return
+		}
+	}
+	c.finish()
+	c.end()
+}
