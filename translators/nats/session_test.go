@@ -16,6 +16,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
+	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
@@ -23,8 +24,15 @@ import (
 )
 
 // TestMain makes the test binary a NATS server when it is run as "BINARY
-// nats-server PORT", and thus a server of its own that can be killed.
+// nats-server PORT", and thus a server of its own that can be killed, and the
+// plugin when it is run as "BINARY plugin".
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "plugin" {
+		if err := plugins.Serve(nats.New()); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
 	if len(os.Args) != 3 || os.Args[1] != "nats-server" {
 		os.Exit(m.Run())
 	}
