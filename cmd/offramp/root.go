@@ -58,9 +58,9 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = 2
 	near := cmd.SuggestionsFor(args[0])
 	if len(near) > 0 {
-		return fmt.Errorf("there is no command %q: did you mean %s?", args[0], strings.Join(near, " or "))
+		return withCode(usageCode(cmd), fmt.Errorf("there is no command %q: did you mean %s?", args[0], strings.Join(near, " or ")))
 	}
-	return fmt.Errorf("there is no command %q: see `%s --help`", args[0], cmd.CommandPath())
+	return usage(cmd, fmt.Errorf("there is no command %q", args[0]))
 }
 
 // usageCode is the exit code for a command that was not understood: the one
