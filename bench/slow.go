@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -67,15 +68,21 @@ func (r *run) countClosed(ctx context.Context, slow []*client) error {
 			return err
 		}
 	}
-	if err := r.quiet(ctx, r.load.Still); err != nil {
-		return err
-	}
-	for _, c := range slow {
-		if c.state == closed {
-			r.result.SlowClosed++
+	// What the kernel still holds for them comes first, some megabytes each.
+	left := func() (n int) {
+		for _, c := range slow {
+			if c.state != closed {
+				n++
+			}
 		}
+		return n
 	}
-	return nil
+	err := r.loop.run(ctx, 5*r.load.Still, func() (bool, int64) { return left() == 0, 0 })
+	r.result.SlowClosed = len(slow) - left()
+	if errors.Is(err, errDeadline) {
+		return nil
+	}
+	return err
 }
 
 // watchedPump reads the server's memory now and then.

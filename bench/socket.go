@@ -139,12 +139,6 @@ func (s *socket) crash() {
 }
 
 // pause stops reading: the peer's writes run into a full window.
-func (s *socket) pause() error {
-	const small = 4 << 10
-	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, small); err != nil {
-		return fmt.Errorf("shrink receive buffer: %w", err)
-	}
-	return s.loop.modify(s.fd, 0)
-}
+func (s *socket) pause() error { return s.loop.modify(s.fd, 0) }
 
 func (s *socket) resume() error { return s.loop.modify(s.fd, unix.EPOLLIN) }

@@ -71,7 +71,8 @@ func DefaultLoad(test string) (Load, error) {
 	case "storm":
 		l.Subscribers = 5000
 	case "slow":
-		l.Rate, l.Payload, l.Duration = 100, 2048, 8*time.Second
+		// Enough to fill the kernel's buffers of some megabytes, and more.
+		l.Rate, l.Payload, l.Duration = 100, 4096, 15*time.Second
 	case "churn":
 		l.Subscribers, l.Duration = 1000, 10*time.Second
 	default:

@@ -162,7 +162,7 @@ func connectionCases() []benchCase {
 		{"storm-9000", with("storm", func(l *bench.Load) { l.Subscribers = 9000 }), false, withoutJoined, []metric{backTime}, []bar{
 			atMost(backTime, 0.6, centrifugo),
 		}},
-		{"slow-readers", with("slow", nil), false, []string{offramp, soketi, centrifugo},
+		{"slow-readers", with("slow", nil), false, []string{offramp},
 			[]metric{slowRatio, slowClosed, p99}, []bar{
 				atMost(slowRatio, 1.2, ""), atLeast(slowClosed, 1, ""),
 			}},
