@@ -28,7 +28,7 @@ var mayImport = []struct {
 	{"proxy/session", and(vocabulary, "proxy/fanout")},
 	{"proxy/transport/*", and(vocabulary, "proxy/fanout", "proxy/session")},
 	{"proxy/httpapi", served},
-	{"proxy/upstream", served},
+	{"proxy/upstream", and(served, "proxy/httpapi", "proxy/transport/hijack")},
 	{"proxy/front", and(served, "proxy/transport/*", "proxy/httpapi", "proxy/upstream")},
 	{"proxy/admin", vocabulary},
 	{"translators", vocabulary},

@@ -1,0 +1,146 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// maxReply bounds the body of the vendor's answer to an API call: more than a
+// list of all channels of a large app.
+const maxReply = 32 << 20
+
+// ServeAPI answers a request to the HTTP API: the calls of an app that is
+// relayed are forwarded as they are, and the vendor's answer is the answer.
+func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
+	app := r.calledApp(ctx)
+	if app == nil || !r.takes(app) {
+		r.settings.API.Handler(ctx)
+		return
+	}
+	at := time.Now()
+	reply, err := r.forward(ctx, app)
+	if err != nil {
+		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
+		r.unanswered(ctx, app, err)
+		return
+	}
+	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(reply.status)).Inc()
+	r.compare(ctx, app, reply, at)
+	reply.writeTo(ctx)
+}
+
+// calledApp returns the app of a call: the path's, or of the Python SDK's
+// path without one, the key's.
+func (r *Relay) calledApp(ctx *fasthttp.RequestCtx) *proxy.App {
+	path := strings.TrimPrefix(string(ctx.Path()), r.settings.PathPrefix)
+	if rest, ok := strings.CutPrefix(path, "/apps/"); ok {
+		id, _, _ := strings.Cut(rest, "/")
+		if app, ok := r.settings.Apps.ByID(id); ok {
+			return app
+		}
+		return nil
+	}
+	app, _, ok := r.settings.Apps.ByKey(string(ctx.QueryArgs().Peek("auth_key")))
+	if !ok {
+		return nil
+	}
+	return app
+}
+
+// reply is the vendor's answer.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
+	base, err := url.Parse(app.Upstream.API)
+	if err != nil {
+		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
+	}
+	// Not the request's own context, which fasthttp uses again while the
+	// transport may still be writing.
+	calling, cancel := context.WithTimeout(context.Background(), callTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(calling, string(ctx.Method()), base.String(), bytes.NewReader(bytes.Clone(ctx.Request.Body())))
+	if err != nil {
+		return reply{}, err
+	}
+	path, query, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
+	// What was signed must arrive as it was sent: no part of it is parsed.
+	request.URL.Opaque = strings.TrimRight(base.EscapedPath(), "/") + strings.TrimPrefix(path, r.settings.PathPrefix)
+	request.URL.RawQuery = query
+	for key, value := range ctx.Request.Header.All() {
+		if name := string(key); passes(name) {
+			request.Header.Add(name, string(value))
+		}
+	}
+	if request.Header.Get("User-Agent") == "" {
+		request.Header.Set("User-Agent", "") // none, instead of the HTTP library's
+	}
+	response, err := r.calls.RoundTrip(request)
+	if err != nil {
+		return reply{}, err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxReply+1))
+	if err == nil && len(body) > maxReply {
+		err = errors.New("upstream: answer too long")
+	}
+	return reply{response.StatusCode, response.Header, body}, err
+}
+
+// passes reports whether a header is the caller's or the vendor's word, and
+// not one about the connection it came over (RFC 9110, section 7.6.1).
+func passes(name string) bool {
+	switch strings.ToLower(name) {
+	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+		"transfer-encoding", "upgrade", "content-length", "host", "expect":
+		return false
+	default:
+		return true
+	}
+}
+
+func (p reply) writeTo(ctx *fasthttp.RequestCtx) {
+	ctx.SetStatusCode(p.status)
+	for name, values := range p.header {
+		if !passes(name) {
+			continue
+		}
+		for _, value := range values {
+			if name == "Content-Type" {
+				ctx.Response.Header.SetContentType(value)
+				continue
+			}
+			ctx.Response.Header.Add(name, value)
+		}
+	}
+	ctx.Response.SetBodyRaw(p.body)
+}
+
+// unanswered says that the vendor gave no answer, in the way of its own
+// texts. Whether a publish was done is not known, so nothing is copied.
+func (r *Relay) unanswered(ctx *fasthttp.RequestCtx, app *proxy.App, err error) {
+	status, text := http.StatusBadGateway, "Upstream not reachable, please try again"
+	if trouble(err) == "timeout" {
+		status, text = http.StatusGatewayTimeout, "Upstream did not answer in time"
+	}
+	r.settings.Log.Warn().Err(err).Str("app", app.ID).Str("upstream", app.Upstream.API).Msg("api call not answered by the upstream")
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString(text + "\n")
+}

@@ -1,0 +1,69 @@
+package upstream
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	open     *prometheus.GaugeVec
+	dials    *prometheus.CounterVec
+	closes   *prometheus.CounterVec
+	bytes    *prometheus.CounterVec
+	up, down prometheus.Counter // of bytes
+	calls    *prometheus.CounterVec
+	lost     *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "offramp_upstream_connections", Help: "Relayed client connections."}, []string{"app"}),
+		dials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "offramp_upstream_dials_total", Help: "Connections to the upstream, by what came of them."}, []string{"app", "result"}),
+		closes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "offramp_upstream_closed_total", Help: "Relayed connections that ended, by close code; 1006 stands for a lost connection."}, []string{"app", "code"}),
+		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "offramp_upstream_bytes_total", Help: "Bytes that were relayed, to the upstream (up) and to clients (down)."}, []string{"direction"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "offramp_upstream_calls_total", Help: "HTTP API calls that were forwarded, by the upstream's status, or what went wrong."}, []string{"app", "result"}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "offramp_upstream_unwatched_total", Help: "Frames and publishes that passed but were not watched, as there were too many at once."}, []string{"app"}),
+	}
+	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
+	return m
+}
+
+// closed counts an end. Peers may send any code: only known ones have a label
+// of their own.
+func (m *metrics) closed(app string, code int) {
+	label := "other"
+	switch {
+	case code == 0:
+		label = "1006"
+	case code >= 1000 && code <= 1015, code >= 4000 && code <= 4399:
+		label = strconv.Itoa(code)
+	}
+	m.closes.WithLabelValues(app, label).Inc()
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost}
+}
+
+var _ prometheus.Collector = (*Relay)(nil)
+
+// Describe implements prometheus.Collector.
+func (r *Relay) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range r.metrics.all() {
+		c.Describe(ch)
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (r *Relay) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range r.metrics.all() {
+		c.Collect(ch)
+	}
+}
