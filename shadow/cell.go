@@ -37,6 +37,10 @@ type Counts struct {
 	// often those sockets disagree with each other: the reference's own noise.
 	Siblings, SiblingMissing, SiblingReordered int64
 
+	// Of a reference alone: events it delivered, and those of them whose
+	// publish passed the gateway.
+	Delivered, Published int64
+
 	Clusters Clusters
 }
 
@@ -61,6 +65,8 @@ func (c *Counts) Add(o *Counts) {
 	c.Siblings += o.Siblings
 	c.SiblingMissing += o.SiblingMissing
 	c.SiblingReordered += o.SiblingReordered
+	c.Delivered += o.Delivered
+	c.Published += o.Published
 	c.Clusters.Add(o.Clusters)
 }
 
@@ -105,11 +111,12 @@ func (c *Clusters) Add(o Clusters) {
 	c.X4 += o.X4
 }
 
-// Cell is the counts of one key in one minute, or in one hour once it is old.
+// Cell is the counts of one key in a span of Config.Cell, or in an hour once it
+// is old.
 type Cell struct {
 	Key
 	Start  time.Time
-	Span   time.Duration // a minute or an hour
+	Span   time.Duration
 	Counts Counts
 	// Latency of the key in the hour that begins at Start; nil on all cells
 	// of the key but the first of each hour.

@@ -33,7 +33,7 @@ func New(s Settings) (*Comparator, error) {
 	if s.Journal == nil {
 		return c, nil
 	}
-	if err := s.Journal.load(c.state.ledger); err != nil {
+	if err := s.Journal.load(c.state); err != nil {
 		return nil, fmt.Errorf("load shadow evidence: %w", err)
 	}
 	return c, nil
@@ -161,7 +161,7 @@ func (c *Comparator) save(final bool) error {
 		return nil
 	}
 	c.mu.Lock()
-	changed, err := c.state.ledger.takeDirty(time.Now(), final)
+	changed, err := c.state.changes(time.Now(), final)
 	c.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("save shadow evidence: %w", err)

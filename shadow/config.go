@@ -38,6 +38,9 @@ type Config struct {
 	// Bodies bounds the bytes of payload kept for open comparisons, which
 	// tell a re-encoded payload from an altered one. Default 64 MiB.
 	Bodies int
+	// Cell is the span of time that one cell counts, in whole seconds. After
+	// six hours cells are joined to hours. Default one minute.
+	Cell time.Duration
 	// Keep is how long cells stay in memory, and in the journal. Default 30 days.
 	Keep time.Duration
 }
@@ -52,6 +55,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Views, 4)
 	setDefault(&c.Patterns, 200)
 	setDefault(&c.Bodies, 64<<20)
+	setDefault(&c.Cell, time.Minute)
+	c.Cell = max(time.Second, c.Cell.Truncate(time.Second))
 	setDefault(&c.Keep, 30*24*time.Hour)
 	return c
 }

@@ -20,6 +20,11 @@ func (e *exhibits) clone() exhibits { return exhibits{kept: slices.Clone(e.kept)
 
 func (e *exhibits) list() []Exhibit { return e.kept }
 
+// forget drops the exhibits from before a time.
+func (e *exhibits) forget(before time.Time) {
+	e.kept = slices.DeleteFunc(e.kept, func(x Exhibit) bool { return x.At.Before(before) })
+}
+
 // room reports whether another exhibit of the kind is wanted.
 func (e *exhibits) room(x *Exhibit) bool {
 	same := 0

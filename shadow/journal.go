@@ -1,8 +1,7 @@
 package shadow
 
 import (
-	"bytes"
-	"encoding/gob"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -10,17 +9,26 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-var cellBucket = []byte("shadow/cells/v1")
+// The journal's buckets: cells by their key, and what else is known of apps
+// by their id.
+var (
+	cellBucket = []byte("shadow/cells/v1")
+	appBucket  = []byte("shadow/apps/v1")
+)
 
-// Journal keeps cells in an embedded database, so that evidence survives a
-// restart. It owns one bucket and may share the database with others.
+// Journal keeps evidence in an embedded database, so that it survives a
+// restart. It owns two buckets and may share the database with others.
 type Journal struct{ db *bolt.DB }
 
-// NewJournal returns the journal in a database, creating its bucket.
+// NewJournal returns the journal in a database, creating its buckets.
 func NewJournal(db *bolt.DB) (*Journal, error) {
 	err := db.Update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(cellBucket)
-		return err
+		for _, name := range [][]byte{cellBucket, appBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open shadow journal: %w", err)
@@ -31,27 +39,34 @@ func NewJournal(db *bolt.DB) (*Journal, error) {
 // storedCell is a cell as written.
 type storedCell struct {
 	Counts  Counts
-	Latency [4][]byte // reference, candidate, slower, faster; encoded histograms, nil where empty
+	Latency [4][]byte `json:",omitempty"` // encoded histograms in the order of Latency.parts; nil where empty
+}
+
+// storedApp is what is written of an app beside its cells.
+type storedApp struct {
+	Overflow, Gaps int64
+	Exhibits       []Exhibit
 }
 
 // changes are what the journal has to write.
 type changes struct {
-	put  map[cellKey]*storedCell
-	gone []cellKey
+	cells map[cellKey]storedCell
+	gone  []cellKey
+	apps  map[string]storedApp
 }
 
 // saveEvery is how often changed cells are written.
 const saveEvery = 10 * time.Second
 
-// takeDirty returns the cells changed since the last call, encoded, if it is
-// time to write them or this is the final call.
-func (l *ledger) takeDirty(now time.Time, final bool) (changes, error) {
-	if !final && now.Sub(l.saved) < saveEvery {
+// changes returns what changed since the last call, encoded, if it is time to
+// write it or this is the final call.
+func (s *state) changes(now time.Time, final bool) (changes, error) {
+	if !final && now.Sub(s.saved) < saveEvery {
 		return changes{}, nil
 	}
-	l.saved = now
-	out := changes{gone: l.roll(now), put: make(map[cellKey]*storedCell)}
-	for k, e := range l.cells {
+	s.saved = now
+	out := changes{gone: s.ledger.roll(now), cells: make(map[cellKey]storedCell), apps: make(map[string]storedApp)}
+	for k, e := range s.ledger.cells {
 		if !e.dirty {
 			continue
 		}
@@ -59,14 +74,21 @@ func (l *ledger) takeDirty(now time.Time, final bool) (changes, error) {
 		if err != nil {
 			return changes{}, err
 		}
-		out.put[k] = stored
+		out.cells[k] = stored
 		e.dirty = false
+	}
+	if len(out.cells) == 0 && !final {
+		return out, nil
+	}
+	for id, a := range s.apps {
+		a.exhibits.forget(now.Add(-s.config.Keep))
+		out.apps[id] = storedApp{Overflow: a.overflow, Gaps: a.gapCount, Exhibits: a.exhibits.list()}
 	}
 	return out, nil
 }
 
-func encodeCell(e *entry) (*storedCell, error) {
-	out := &storedCell{Counts: e.counts.clone()}
+func encodeCell(e *entry) (storedCell, error) {
+	out := storedCell{Counts: e.counts.clone()}
 	if e.latency == nil {
 		return out, nil
 	}
@@ -76,7 +98,7 @@ func encodeCell(e *entry) (*storedCell, error) {
 		}
 		raw, err := (*h).Encode(hdrhistogram.V2CompressedEncodingCookieBase)
 		if err != nil {
-			return nil, fmt.Errorf("encode latencies: %w", err)
+			return out, fmt.Errorf("encode latencies: %w", err)
 		}
 		out.Latency[i] = raw
 	}
@@ -102,41 +124,53 @@ func decodeCell(s *storedCell) (*entry, error) {
 }
 
 func (j *Journal) store(c changes) error {
-	if len(c.put)+len(c.gone) == 0 {
+	if len(c.cells)+len(c.gone)+len(c.apps) == 0 {
 		return nil
 	}
 	return j.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket(cellBucket)
+		cells := tx.Bucket(cellBucket)
 		for _, k := range c.gone {
-			key, err := encode(k)
+			key, err := json.Marshal(k)
 			if err != nil {
-				return err
+				return fmt.Errorf("encode cell's key: %w", err)
 			}
-			if err := b.Delete(key); err != nil {
+			if err := cells.Delete(key); err != nil {
 				return fmt.Errorf("delete cell: %w", err)
 			}
 		}
-		for k, cell := range c.put {
-			key, err := encode(k)
+		for k, cell := range c.cells {
+			key, err := json.Marshal(k)
 			if err != nil {
+				return fmt.Errorf("encode cell's key: %w", err)
+			}
+			if err := put(cells, key, cell); err != nil {
 				return err
 			}
-			value, err := encode(cell)
-			if err != nil {
+		}
+		for id, app := range c.apps {
+			if err := put(tx.Bucket(appBucket), []byte(id), app); err != nil {
 				return err
-			}
-			if err := b.Put(key, value); err != nil {
-				return fmt.Errorf("put cell: %w", err)
 			}
 		}
 		return nil
 	})
 }
 
-// load reads all cells into a ledger.
-func (j *Journal) load(into *ledger) error {
+func put(b *bolt.Bucket, key []byte, v any) error {
+	value, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode evidence: %w", err)
+	}
+	if err := b.Put(key, value); err != nil {
+		return fmt.Errorf("put evidence: %w", err)
+	}
+	return nil
+}
+
+// load reads everything into a state.
+func (j *Journal) load(into *state) error {
 	return j.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket(cellBucket).ForEach(func(key, value []byte) error {
+		err := tx.Bucket(cellBucket).ForEach(func(key, value []byte) error {
 			var k cellKey
 			var s storedCell
 			if err := decode(key, &k); err != nil {
@@ -149,23 +183,27 @@ func (j *Journal) load(into *ledger) error {
 			if err != nil {
 				return err
 			}
-			into.cells[k] = e
+			into.ledger.cells[k] = e
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return tx.Bucket(appBucket).ForEach(func(key, value []byte) error {
+			var s storedApp
+			if err := decode(value, &s); err != nil {
+				return err
+			}
+			a := into.addApp(string(key))
+			a.overflow, a.gapCount, a.exhibits.kept = s.Overflow, s.Gaps, s.Exhibits
 			return nil
 		})
 	})
 }
 
-func encode(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	if err := gob.NewEncoder(&buf).Encode(v); err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	return buf.Bytes(), nil
-}
-
 func decode(raw []byte, into any) error {
-	if err := gob.NewDecoder(bytes.NewReader(raw)).Decode(into); err != nil {
-		return fmt.Errorf("decode: %w", err)
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("decode evidence: %w", err)
 	}
 	return nil
 }

@@ -14,12 +14,13 @@ type pairKey struct {
 	Reference, Candidate proxy.Leg
 }
 
-// cellKey names a cell.
+// cellKey names a cell. A pair without a candidate is about the reference
+// alone.
 type cellKey struct {
 	Pair  pairKey
 	Key   Key
-	Start int64 // Unix seconds: start of its minute or hour
-	Hour  bool
+	Start int64 // Unix seconds
+	Span  int64 // seconds
 }
 
 // entry is a cell in memory.
@@ -29,22 +30,21 @@ type entry struct {
 	dirty   bool
 }
 
-// ledger holds the cells: counts by minute, latencies by hour. Minutes older
-// than rollAfter become part of their hour.
+// ledger holds the cells: counts by Config.Cell, latencies by hour. Counts
+// older than rollAfter become part of their hour.
 type ledger struct {
+	span  int64 // seconds
 	keep  time.Duration
-	saved time.Time // when cells were last taken for the journal
 	cells map[cellKey]*entry
 }
 
 const (
 	rollAfter = 6 * time.Hour
-	minute    = int64(60)
 	hour      = int64(3600)
 )
 
-func newLedger(keep time.Duration) *ledger {
-	return &ledger{keep: keep, cells: make(map[cellKey]*entry)}
+func newLedger(c Config) *ledger {
+	return &ledger{span: int64(c.Cell / time.Second), keep: c.Keep, cells: make(map[cellKey]*entry)}
 }
 
 func (l *ledger) entry(k cellKey) *entry {
@@ -57,12 +57,12 @@ func (l *ledger) entry(k cellKey) *entry {
 	return e
 }
 
-// entries returns the counts of a key in the minute of a time, and its
-// latencies in the hour.
+// entries returns the counts of a key in the cell of a time, and its latencies
+// in the hour.
 func (l *ledger) entries(p pairKey, k Key, at int64) (counts, times *entry) {
 	sec := at / int64(time.Second)
-	counts = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%minute})
-	times = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%hour, Hour: true})
+	counts = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%l.span, Span: l.span})
+	times = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%hour, Span: hour})
 	if times.latency == nil {
 		times.latency = new(Latency)
 	}
@@ -76,9 +76,9 @@ func (l *ledger) roll(now time.Time) (gone []cellKey) {
 	for k, e := range l.cells {
 		switch {
 		case k.Start < dropped:
-		case !k.Hour && k.Start < rolled:
+		case k.Span < hour && k.Start < rolled:
 			into := k
-			into.Start, into.Hour = k.Start-k.Start%hour, true
+			into.Start, into.Span = k.Start-k.Start%hour, hour
 			l.entry(into).counts.Add(&e.counts)
 		default:
 			continue
@@ -105,9 +105,9 @@ func (l *ledger) add(o *ledger) {
 
 // copyApp returns a ledger with copies of an app's cells that end after a time.
 func (l *ledger) copyApp(app string, since time.Time) *ledger {
-	out := newLedger(l.keep)
+	out := &ledger{span: l.span, keep: l.keep, cells: make(map[cellKey]*entry)}
 	for k, e := range l.cells {
-		if k.Pair.App != app || k.end() <= since.Unix() {
+		if k.Pair.App != app || k.Start+k.Span <= since.Unix() {
 			continue
 		}
 		c := &entry{counts: e.counts.clone()}
@@ -120,24 +120,20 @@ func (l *ledger) copyApp(app string, since time.Time) *ledger {
 	return out
 }
 
-func (k cellKey) end() int64 {
-	if k.Hour {
-		return k.Start + hour
-	}
-	return k.Start + minute
-}
-
 // pairs returns the cells by pair, in a fixed order.
 func (l *ledger) pairs() []Pair {
 	byPair := make(map[pairKey]*Pair)
 	for k, e := range l.cells {
+		if k.Pair.Candidate == "" {
+			continue
+		}
 		p := byPair[k.Pair]
 		if p == nil {
 			p = &Pair{Reference: k.Pair.Reference, Candidate: k.Pair.Candidate}
 			byPair[k.Pair] = p
 		}
 		p.Cells = append(p.Cells, Cell{
-			Key: k.Key, Start: time.Unix(k.Start, 0).UTC(), Span: time.Duration(k.end()-k.Start) * time.Second,
+			Key: k.Key, Start: time.Unix(k.Start, 0).UTC(), Span: time.Duration(k.Span) * time.Second,
 			Counts: e.counts, Latency: e.latency,
 		})
 	}
@@ -153,4 +149,16 @@ func (l *ledger) pairs() []Pair {
 		return cmp.Or(cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Candidate, b.Candidate))
 	})
 	return out
+}
+
+// coverage sums what the references delivered.
+func (l *ledger) coverage() Coverage {
+	var c Coverage
+	for k, e := range l.cells {
+		if k.Pair.Candidate == "" {
+			c.Delivered += e.counts.Delivered
+			c.Published += e.counts.Published
+		}
+	}
+	return c
 }

@@ -225,10 +225,11 @@ func (p *sweeper) unseenByBackend(slot *slot, leg int, o *outcome) {
 // count adds the first cut slots to their cells.
 func (p *sweeper) count(cut int) {
 	for s := range p.slots[:cut] {
-		if p.outcome(s, 0).state == stateSeen {
-			p.target.coverage.Delivered++
-			if p.slots[s].truth {
-				p.target.coverage.Published++
+		if slot := &p.slots[s]; p.outcome(s, 0).state == stateSeen {
+			c, _ := p.cell(0, slot.name, slot.at)
+			c.Delivered++
+			if slot.truth {
+				c.Published++
 			}
 		}
 	}

@@ -15,16 +15,15 @@ func (s *state) snapshot(app string, since time.Time, now int64) Evidence {
 	}
 	a := s.apps[app]
 	if a != nil {
-		ev.Coverage = a.coverage
 		shown := a.exhibits.clone()
-		s.preview(a, now, target{ledger: cells, coverage: &ev.Coverage, exhibits: &shown})
+		s.preview(a, now, target{ledger: cells, exhibits: &shown})
 		ev.Exhibits = shown.list()
 		ev.Health.Overflow, ev.Health.Gaps = a.overflow, a.gapCount
 		for _, w := range a.windows {
 			ev.Health.Open += int64(len(w.events))
 		}
 	}
-	ev.Pairs = cells.pairs()
+	ev.Pairs, ev.Coverage = cells.pairs(), cells.coverage()
 	for _, p := range ev.Pairs {
 		for i := range p.Cells {
 			c := &p.Cells[i]

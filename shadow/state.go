@@ -18,8 +18,9 @@ type state struct {
 	apps   map[string]*appState
 	ledger *ledger
 	sweeps sweeper
-	open   int // events and arrivals in all windows
-	bodies int // bytes of payload held
+	saved  time.Time // when changes were last taken for the journal
+	open   int       // events and arrivals in all windows
+	bodies int       // bytes of payload held
 }
 
 // appState is one app's share.
@@ -31,7 +32,6 @@ type appState struct {
 	events   *names
 	gaps     map[proxy.Leg]*gaps
 	heard    map[proxy.Leg]*hearing
-	coverage Coverage
 	overflow int64
 	gapCount int64
 	exhibits exhibits
@@ -53,7 +53,7 @@ const maxWindows = 1 << 20
 func newState(c Config, lookup func(string) (*proxy.App, bool)) *state {
 	return &state{
 		config: c, lookup: lookup, hasher: newHasher(), start: time.Now(), codes: newNames(maxCodes),
-		apps: make(map[string]*appState), ledger: newLedger(c.Keep),
+		apps: make(map[string]*appState), ledger: newLedger(c),
 	}
 }
 
@@ -69,14 +69,19 @@ func (s *state) application(id string) *appState {
 	}
 	a := s.apps[id]
 	if a == nil {
-		a = &appState{
-			id: id, windows: make(map[protocol.ChannelName]*window),
-			patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
-			gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
-		}
-		s.apps[id] = a
+		a = s.addApp(id)
 	}
 	a.app = app
+	return a
+}
+
+func (s *state) addApp(id string) *appState {
+	a := &appState{
+		id: id, windows: make(map[protocol.ChannelName]*window),
+		patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
+		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
+	}
+	s.apps[id] = a
 	return a
 }
 

@@ -2,7 +2,6 @@ package shadow
 
 import (
 	"slices"
-	"time"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -39,7 +38,6 @@ type sweeper struct {
 // target is where findings are counted.
 type target struct {
 	ledger   *ledger
-	coverage *Coverage
 	exhibits *exhibits
 }
 
@@ -87,7 +85,7 @@ func (s *state) closeAll(now int64, quiet bool) {
 func (s *state) sweepWindow(a *appState, w *window, now int64, m mode) {
 	p := &s.sweeps
 	p.state, p.app, p.window, p.now, p.mode = s, a, w, now, m
-	p.target = target{ledger: s.ledger, coverage: &a.coverage, exhibits: &a.exhibits}
+	p.target = target{ledger: s.ledger, exhibits: &a.exhibits}
 	cut := p.run()
 	if m == closeHalf {
 		a.overflow += int64(cut)
@@ -427,9 +425,9 @@ func (p *sweeper) assignAnswers() {
 
 // cellCache saves looking a cell up for every event.
 type cellCache struct {
-	pair   int
+	pair   int // the candidate's leg
 	name   uint32
-	minute int64
+	start  int64
 	ledger *ledger
 	counts *entry
 	times  *entry
@@ -440,16 +438,16 @@ const maxCellCache = 16
 // cell returns the counts and latencies of an event in a pair with the leg.
 func (p *sweeper) cell(leg int, name uint32, at int64) (*Counts, *Latency) {
 	w := p.window
-	min := at / int64(time.Minute)
+	start := at / int64(p.state.config.Cell)
 	for i := range w.cells {
 		c := &w.cells[i]
-		if c.pair == leg && c.name == name && c.minute == min && c.ledger == p.target.ledger {
+		if c.pair == leg && c.name == name && c.start == start && c.ledger == p.target.ledger {
 			c.counts.dirty, c.times.dirty = true, true
 			return &c.counts.counts, c.times.latency
 		}
 	}
 	pair, key := p.pair(leg), p.key(name)
-	c := cellCache{pair: leg, name: name, minute: min, ledger: p.target.ledger}
+	c := cellCache{pair: leg, name: name, start: start, ledger: p.target.ledger}
 	c.counts, c.times = p.target.ledger.entries(pair, key, at)
 	if len(w.cells) >= maxCellCache || p.mode == preview {
 		w.cells = w.cells[:0]
@@ -459,7 +457,11 @@ func (p *sweeper) cell(leg int, name uint32, at int64) (*Counts, *Latency) {
 }
 
 func (p *sweeper) pair(leg int) pairKey {
-	return pairKey{App: p.app.id, Reference: p.window.legs[0].name, Candidate: p.window.legs[leg].name}
+	pair := pairKey{App: p.app.id, Reference: p.window.legs[0].name}
+	if leg > 0 {
+		pair.Candidate = p.window.legs[leg].name
+	}
+	return pair
 }
 
 func (p *sweeper) key(name uint32) Key {

@@ -86,10 +86,13 @@ func (s *svg) times(p Pair, height float64) axis {
 	end := last.Start.Add(seconds(last.Seconds))
 	a := axis{low: float64(first.Unix()), high: float64(end.Unix()), from: marginLeft, to: chartWidth - marginRight}
 	layout := "15:04"
+	if end.Sub(first) < 5*time.Minute {
+		layout = "15:04:05"
+	}
 	if end.Sub(first) > 36*time.Hour {
 		layout = "2 Jan"
 	}
-	labels := min(5, max(1, end.Sub(first)/time.Minute))
+	labels := min(5, max(1, end.Sub(first)/time.Second))
 	for i := range labels + 1 {
 		t := first.Add(end.Sub(first) * i / labels)
 		s.text("middle", a.at(float64(t.Unix())), height-8, t.UTC().Format(layout))
@@ -122,9 +125,12 @@ func trafficChart(p Pair) template.HTML {
 			class string
 			n     int64
 		}{{"good", max(0, iv.Expected-iv.Faults)}, {"bad", min(iv.Faults, iv.Expected)}, {"unsure", iv.Unknown}} {
+			if part.n == 0 {
+				continue
+			}
 			height := float64(part.n)
 			// A fault must be seen however rare it is.
-			if part.n > 0 && part.class != "good" {
+			if part.class != "good" {
 				height = max(height, top/60)
 			}
 			s.rect("fill-"+part.class, from, y.at(bottom+height), width, y.at(bottom)-y.at(bottom+height), title)

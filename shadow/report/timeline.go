@@ -17,7 +17,7 @@ func timeline(cells []shadow.Cell) []Interval {
 	if from.IsZero() {
 		return []Interval{}
 	}
-	step := stepFor(to.Sub(from))
+	step := max(finest(cells), stepFor(to.Sub(from)))
 	from = from.Truncate(step)
 	buckets := make([]map[string]*PatternSpan, int(to.Sub(from)/step)+1)
 	missing := make([]int64, len(buckets))
@@ -66,10 +66,19 @@ func extent(cells []shadow.Cell) (from, to time.Time) {
 	return from, to
 }
 
+// finest returns the shortest span of a cell.
+func finest(cells []shadow.Cell) time.Duration {
+	least := 24 * time.Hour
+	for i := range cells {
+		least = min(least, cells[i].Span)
+	}
+	return least
+}
+
 // stepFor returns a round width that gives at most maxIntervals.
 func stepFor(length time.Duration) time.Duration {
 	for _, step := range [...]time.Duration{
-		time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
+		time.Second, 5 * time.Second, 15 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour,
 	} {
 		if length/step <= maxIntervals {
 			return step
