@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -328,7 +329,8 @@ func examineFallback(ctx context.Context, t *target) []finding {
 	if err != nil {
 		return nil
 	}
-	u.Path = t.prefix + "/pusher/app/" + t.key + "/121/d0ct0r00/xhr_streaming"
+	// A session of its own each time: the server keeps one for a while.
+	u.Path = t.prefix + "/pusher/app/" + t.key + "/121/" + strings.ToLower(rand.Text()[:8]) + "/xhr_streaming"
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), http.NoBody)
