@@ -20,6 +20,7 @@
 // carried out once the one before has had its whole effect. In a step,
 //
 //	NAME connect [QUERY]       opens a connection and takes the greeting
+//	NAME refused CODE REASON   a connection that is closed instead of greeted
 //	NAME > FRAME               sends a frame as it stands
 //	NAME < FRAME               the next frame received is exactly that
 //	NAME subscribe CHANNEL [CHANNEL_DATA]   sends a signed pusher:subscribe
@@ -27,17 +28,19 @@
 //	NAME joins CHANNEL [CHANNEL_DATA]       subscribe, and pass over the confirmation
 //	NAME signs-in USER_DATA    signin, and pass over the confirmation
 //	NAME silent                nothing is there to be received
+//	NAME pass                  passes over all that is there
 //	NAME closed CODE REASON    the server has closed the connection
 //	NAME close                 the client closes it
 //	publish CHANNELS EVENT DATA [except NAME]   publishes by the HTTP API
 //	terminate USER_ID          terminates a user's connections
-//	app [no] SETTING …         changes the app's settings
+//	app [no] SETTING …         changes the app's settings; some have a value: connections=2
+//	drain                      the server is about to restart
 //	sleep DURATION             lets time pass
 //
 // At the end of a script every connection must be silent. In all steps
 // ${NAME} stands for a connection's socket id, ${auth NAME CHANNEL
 // [CHANNEL_DATA]} and ${user NAME USER_DATA} for signatures with the app's
 // key, ${digest NAME CHANNEL [CHANNEL_DATA]} for the part of such a one behind
-// the colon, ${json TEXT} for the inside of a JSON string, and ${repeat N
+// the colon, ${sign SECRET TEXT} for any other, ${json TEXT} for the inside of a JSON string, and ${repeat N
 // TEXT} for a long one.
 package transcript

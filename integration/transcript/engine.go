@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -69,26 +71,44 @@ func (e *Engine) current() *proxy.App {
 func (e *Engine) Configure(settings string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	app := e.app
 	on := true
 	for word := range strings.FieldsSeq(settings) {
-		switch word {
-		case "no":
+		if word == "no" {
 			on = false
 			continue
-		case "client_events":
-			e.app.ClientEvents = on
-		case "subscription_counting":
-			e.app.SubscriptionCounting = on
-		case "watchlist":
-			e.app.Watchlist = on
-		case "authorized_connections":
-			e.app.AuthorizedConnections = on
-		case "enabled":
-			e.app.Enabled = on
-		default:
-			return fmt.Errorf("no such setting: %q", word)
+		}
+		if err := configure(&app, word, on); err != nil {
+			return err
 		}
 		on = true
+	}
+	e.app = app
+	return nil
+}
+
+func configure(app *proxy.App, setting string, on bool) error {
+	name, value, _ := strings.Cut(setting, "=")
+	switch name {
+	case "client_events":
+		app.ClientEvents = on
+	case "subscription_counting":
+		app.SubscriptionCounting = on
+	case "watchlist":
+		app.Watchlist = on
+	case "authorized_connections":
+		app.AuthorizedConnections = on
+	case "enabled":
+		app.Enabled = on
+	case "more_key":
+		key, secret, _ := strings.Cut(value, ":")
+		app.Credentials = append(slices.Clip(app.Credentials), proxy.Credential{Key: key, Secret: proxy.NewSecret(secret)})
+	case "connections":
+		n, err := strconv.Atoi(value)
+		app.Limits.Connections = n
+		return err
+	default:
+		return fmt.Errorf("no such setting: %q", setting)
 	}
 	return nil
 }
@@ -102,7 +122,8 @@ func (e *Engine) Connect(query string) (Client, error) {
 	c.in.onClose = func(code int, reason string) { c.conn.Close(code, reason) }
 	conn, refused := e.engine.Connect(e.current(), proxy.Client{Key: key, Protocol: 7, Transport: "memory"}, &c.in)
 	if refused != nil {
-		return nil, refused
+		c.in.ended, c.in.code, c.in.reason = true, refused.Code, refused.Message
+		return c, nil
 	}
 	c.conn = conn
 	return c, nil
@@ -121,6 +142,9 @@ func (e *Engine) Publish(channels []string, event, data, except string) error {
 func (e *Engine) Terminate(userID string) error {
 	return e.engine.TerminateUser(context.Background(), e.current(), userID)
 }
+
+// Drain implements Target.
+func (e *Engine) Drain() error { return e.engine.Drain(context.Background(), 0) }
 
 // Settle implements Target.
 func (e *Engine) Settle() { synctest.Wait() }

@@ -49,11 +49,18 @@ func closing(text string) int {
 }
 
 func (r *runner) value(expression string) (string, error) {
+	expression, err := r.expand(expression)
+	if err != nil {
+		return "", err
+	}
 	verb, rest, _ := strings.Cut(expression, " ")
 	switch verb {
 	case "json":
 		quoted := protocol.AppendString(nil, rest)
 		return string(quoted[1 : len(quoted)-1]), nil
+	case "sign":
+		secret, text, _ := strings.Cut(rest, " ")
+		return protocol.Sign(secret, text), nil
 	case "repeat":
 		count, text, _ := strings.Cut(rest, " ")
 		n, err := strconv.Atoi(count)

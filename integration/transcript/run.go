@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -12,14 +13,18 @@ import (
 
 // Target is what a script runs against.
 type Target interface {
-	// Configure changes the app's settings: "client_events", or "no client_events".
+	// Configure changes the app's settings: "client_events", "no
+	// client_events", "connections=2".
 	Configure(settings string) error
-	// Connect opens a connection with the query of a WebSocket URL.
+	// Connect opens a connection with the query of a WebSocket URL. One that
+	// is refused is a client that is closed.
 	Connect(query string) (Client, error)
 	// Publish does what POST events does. except is a socket id or empty.
 	Publish(channels []string, event, data, except string) error
 	// Terminate does what POST users/ID/terminate_connections does.
 	Terminate(userID string) error
+	// Drain ends the target's service as a planned restart does.
+	Drain() error
 	// Settle returns once all that was done has had its effect.
 	Settle()
 	// Sleep lets time pass.
@@ -73,8 +78,11 @@ func (r *runner) step(s Step) error {
 	if s.Who == "" {
 		return r.global(s.Verb, rest)
 	}
-	if s.Verb == "connect" {
+	switch s.Verb {
+	case "connect":
 		return r.connect(s.Who, rest)
+	case "refused":
+		return r.refused(rest)
 	}
 	c := r.conns[s.Who]
 	if c == nil {
@@ -92,6 +100,8 @@ func (r *runner) global(verb, rest string) error {
 		return r.publish(rest)
 	case "terminate":
 		return r.target.Terminate(rest)
+	case "drain":
+		return r.target.Drain()
 	case "sleep":
 		d, err := time.ParseDuration(rest)
 		r.target.Settle()
@@ -134,6 +144,10 @@ func (r *runner) local(c *conn, verb, rest string) error {
 	case "silent":
 		if frame, ok := c.client.Next(); ok {
 			return fmt.Errorf("got %s, want nothing", frame)
+		}
+		return nil
+	case "pass":
+		for _, ok := c.client.Next(); ok; _, ok = c.client.Next() {
 		}
 		return nil
 	case "closed":
@@ -187,18 +201,55 @@ func (r *runner) connect(name, query string) error {
 	}
 	r.target.Settle()
 	greeting, _ := client.Next()
-	var frame struct{ Event, Data string }
-	var data struct {
-		SocketID protocol.SocketID `json:"socket_id"`
-	}
-	if err := json.Unmarshal([]byte(greeting), &frame); err != nil {
+	id, err := socketID(greeting)
+	if err != nil {
 		return fmt.Errorf("greeting %q: %w", greeting, err)
 	}
-	if err := json.Unmarshal([]byte(frame.Data), &data); err != nil || !data.SocketID.Valid() {
-		return fmt.Errorf("greeting %q has no usable socket_id", greeting)
+	for other, c := range r.conns {
+		if c.id == id {
+			return fmt.Errorf("%s and %s have the same socket id", name, other)
+		}
 	}
-	r.conns[name] = &conn{client: client, id: data.SocketID}
+	r.conns[name] = &conn{client: client, id: id}
 	return nil
+}
+
+// socketID checks a greeting and returns the id in it.
+func socketID(greeting string) (protocol.SocketID, error) {
+	var frame map[string]string // which also holds that data is a string
+	var data struct {
+		SocketID        protocol.SocketID `json:"socket_id"`
+		ActivityTimeout int               `json:"activity_timeout"`
+	}
+	if err := json.Unmarshal([]byte(greeting), &frame); err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal([]byte(frame["data"]), &data); err != nil {
+		return "", err
+	}
+	switch {
+	case frame["event"] != "pusher:connection_established" || len(frame) != 2:
+		return "", errors.New("it has to have that event, data, and nothing else")
+	case !data.SocketID.Valid():
+		return "", errors.New("no usable socket_id")
+	case data.ActivityTimeout <= 0:
+		return "", errors.New("no usable activity_timeout")
+	}
+	return data.SocketID, nil
+}
+
+// refused opens a connection that must be closed at once.
+func (r *runner) refused(want string) error {
+	client, err := r.target.Connect("")
+	if err != nil {
+		return err
+	}
+	r.target.Settle()
+	c := conn{client: client}
+	if frame, ok := client.Next(); ok {
+		return fmt.Errorf("got %s, want to be refused", frame)
+	}
+	return c.expectClosed(want)
 }
 
 // subscribe returns a pusher:subscribe, signed where the channel needs it.
