@@ -15,7 +15,15 @@ once() {
   cp "$list" "$stamp"
 }
 
-node_packages() { (cd node && npm ci --no-audit --no-fund --loglevel=error); }
+# The stamp is the one that scripts/install-test-deps.sh looks at, too.
+node_packages() {
+  local lock=node/package-lock.json stamp=node/node_modules/.package-lock.json
+  if [ -e "$stamp" ] && [ ! "$lock" -nt "$stamp" ]; then
+    return
+  fi
+  (cd node && npm ci --no-audit --no-fund --loglevel=error)
+  touch "$stamp"
+}
 
 python_packages() {
   python3 -m venv --clear python/venv
@@ -45,6 +53,6 @@ python3 -c 'import ensurepip' 2>/dev/null || need python3-venv python3-venv
 need java default-jdk-headless
 need mvn maven
 
-once node/package-lock.json node/node_modules/.installed node_packages
+node_packages
 once python/requirements.txt python/venv/.installed python_packages
 once java/pom.xml java/target/.installed java_packages
