@@ -12,7 +12,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(scripts) != 2 || strings.Join(scripts[0].IDs, " ") != "T001 T002" || scripts[1].IDs != nil || scripts[1].Title != "second" {
+	if len(scripts) != 2 || strings.Join(scripts[0].IDs, " ") != "T001 T002" || len(scripts[1].IDs) != 0 || scripts[1].Title != "second" {
 		t.Fatalf("Parse = %+v", scripts)
 	}
 	if got, want := scripts[0].Steps[1], (Step{Line: 5, Who: "A", Verb: ">", Rest: `{"event": "x"}`}); got != want {
