@@ -147,7 +147,7 @@ func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) 
 	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
 	defer cancel()
 	o := &observer{channel: channel, box: w.box}
-	stop, err := w.subscriber.Subscribe(ctx, channel, o)
+	end, err := w.subscriber.Subscribe(ctx, channel, o)
 	if err != nil {
 		o.State(translators.ChannelState{State: translators.StateError, Detail: err.Error()})
 		return nil
@@ -155,7 +155,7 @@ func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) 
 	o.State(translators.ChannelState{State: translators.StateAttached})
 	return func() {
 		o.over.Store(true)
-		stop()
+		end()
 	}
 }
 
