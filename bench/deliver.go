@@ -60,10 +60,10 @@ func (r *run) channels(ctx context.Context) error {
 	if err := r.fleet.connect(ctx, r.fleet.clients, dialLimit, r.load.Patience, nil); err != nil {
 		return err
 	}
-	if err := r.openAPI(r.load.Publishers); err != nil {
+	if err := r.openAPI(min(r.load.Publishers, len(names))); err != nil {
 		return err
 	}
-	p := &roundPump{r: r, names: names}
+	p := r.newRoundPump(names)
 	return r.measured(ctx, func(d time.Duration) error { return r.closedLoop(ctx, d, p) })
 }
 

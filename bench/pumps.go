@@ -30,23 +30,36 @@ func (p *apiPump) send(at int64) {
 }
 
 // roundPump publishes to one channel after the other, each a lane of its own.
+// A connection has every so manyth channel to itself: two that published to
+// the same one would be in no order.
 type roundPump struct {
 	r       *run
 	names   []string
-	next    int
+	next    []int // per connection
 	payload []byte
 	request []byte
+}
+
+func (r *run) newRoundPump(names []string) *roundPump {
+	p := &roundPump{r: r, names: names, next: make([]int, len(r.api.conns))}
+	for i := range p.next {
+		p.next[i] = i
+	}
+	return p
 }
 
 func (p *roundPump) ready() bool { return len(p.r.api.free) > 0 }
 
 func (p *roundPump) send(at int64) {
 	c := p.r.api.take()
-	number := p.r.ledger.issue(p.next, 1, at)
+	i := p.next[c.lane]
+	if p.next[c.lane] += len(p.next); p.next[c.lane] >= len(p.names) {
+		p.next[c.lane] = c.lane
+	}
+	number := p.r.ledger.issue(i, 1, at)
 	p.payload = appendPayload(p.payload[:0], number, p.r.load.Payload)
-	p.request = p.r.dialect.publish(p.request[:0], p.names[p.next], [][]byte{p.payload})
+	p.request = p.r.dialect.publish(p.request[:0], p.names[i], [][]byte{p.payload})
 	c.request(p.request, at)
-	p.next = (p.next + 1) % len(p.names)
 }
 
 // clientPump lets one subscriber after the other send a client event.

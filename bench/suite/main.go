@@ -45,6 +45,7 @@ func run(ctx context.Context) error {
 	var s suite
 	generator := flag.Bool("generate", false, "be the generator: one job as JSON on standard input")
 	cases := flag.String("cases", ".", "regular expression for the cases to run")
+	curves := flag.Bool("curves", false, "run the curves of how Offramp's cost grows instead of the table")
 	servers := flag.String("servers", "", "servers to run, separated by commas (default: all of each case)")
 	flag.IntVar(&s.runs, "runs", 5, "runs of each server in each case")
 	flag.IntVar(&s.attempts, "attempts", 3, "how often to try each until other work on the machine does not disturb it")
@@ -65,14 +66,17 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		printTable(os.Stdout, old)
+		report(os.Stdout, old)
 		return nil
 	}
 	only, err := regexp.Compile(*cases)
 	if err != nil {
 		return fmt.Errorf("flag -cases: %w", err)
 	}
-	s.only, s.log = only, os.Stderr
+	s.only, s.log, s.cases = only, os.Stderr, allCases()
+	if *curves {
+		s.cases = curveCases()
+	}
 	if *servers != "" {
 		s.servers = strings.Split(*servers, ",")
 	}
@@ -88,7 +92,7 @@ func run(ctx context.Context) error {
 		return errors.New("the suite needs two CPUs: one for the server, one for the generator")
 	}
 	lines, err := s.runAll(ctx)
-	printTable(os.Stdout, lines)
+	report(os.Stdout, lines)
 	return err
 }
 

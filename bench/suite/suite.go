@@ -28,6 +28,7 @@ type suite struct {
 	runs     int
 	attempts int // of a run, until it is undisturbed
 	short    bool
+	cases    []benchCase
 	only     *regexp.Regexp
 	servers  []string // empty: all of each case
 	programs programs
@@ -48,7 +49,7 @@ type line struct {
 func (s *suite) runAll(ctx context.Context) ([]line, error) {
 	var lines []line
 	var failed error
-	for _, c := range allCases() {
+	for _, c := range s.cases {
 		if !s.only.MatchString(c.name) {
 			continue
 		}

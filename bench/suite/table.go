@@ -28,12 +28,18 @@ func brief(l line) string {
 }
 
 func findCase(name string) (benchCase, bool) {
-	for _, c := range allCases() {
+	for _, c := range append(allCases(), curveCases()...) {
 		if c.name == name {
 			return c, true
 		}
 	}
 	return benchCase{}, false
+}
+
+// report prints everything that was run.
+func report(w io.Writer, lines []line) {
+	printTable(w, lines)
+	printCurves(w, lines)
 }
 
 // printTable prints medians with their ranges, and how the bars stand.
@@ -70,12 +76,11 @@ func printMedians(w io.Writer, c benchCase, results map[string][]line) {
 		if len(runs) == 0 {
 			continue
 		}
-		disturbed, wrong := 0, int64(0)
+		disturbed := 0
 		for _, l := range runs {
 			if l.Disturbed {
 				disturbed++
 			}
-			wrong += max(l.Result.Lost, -l.Result.Lost) + int64(l.Result.Duplicated+l.Result.Disordered+l.Result.Unknown)
 		}
 		fmt.Fprintf(tab, "| %s\t| %d", name, len(runs))
 		if disturbed > 0 {
@@ -86,10 +91,18 @@ func printMedians(w io.Writer, c benchCase, results map[string][]line) {
 			values := sorted(m, runs)
 			fmt.Fprintf(tab, "| %s (%s–%s)\t", figure(median(values)), figure(values[0]), figure(values[len(values)-1]))
 		}
-		fmt.Fprintf(tab, "| %d\t|\n", wrong)
+		fmt.Fprintf(tab, "| %d\t|\n", wrongDeliveries(runs))
 	}
 	// The writer below decides whether printing works; there is nobody to tell.
 	_ = tab.Flush()
+}
+
+func wrongDeliveries(runs []line) int64 {
+	wrong := int64(0)
+	for _, l := range runs {
+		wrong += max(l.Result.Lost, -l.Result.Lost) + int64(l.Result.Duplicated+l.Result.Disordered+l.Result.Unknown)
+	}
+	return wrong
 }
 
 func printBars(w io.Writer, c benchCase, results map[string][]line) {
