@@ -17,7 +17,7 @@ type Outlet interface {
 }
 
 // Member is one subscription as its group sees it. The zero value with an
-// Outlet is ready for Join.
+// Outlet is ready for Join. A member joins one group, once.
 type Member struct {
 	Outlet Outlet
 
@@ -78,7 +78,6 @@ func (g *Group) Len() int {
 func (g *Group) Join(m *Member, first func()) (members int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	m.left.Store(false)
 	m.since = g.next
 	m.index = len(g.members)
 	if first != nil {

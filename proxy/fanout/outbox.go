@@ -45,7 +45,7 @@ type Traffic struct {
 // connection sends goes through it, and it alone closes the connection. It
 // implements Outlet. It is safe for concurrent use and no method blocks.
 //
-// On plain TCP a write goes straight to the kernel, in the goroutine of the
+// On a plain socket a write goes straight to the kernel, in the goroutine of the
 // caller. Only what the kernel refuses is queued, by reference, and a writer
 // goroutine exists until the queue is empty. On any other connection the
 // writer does it all.
@@ -169,8 +169,8 @@ func (o *Outbox) Close(code int, reason string) {
 func (o *Outbox) EndOutput() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if tcp, ok := o.conn.(*net.TCPConn); ok && o.state == closing && o.queue == nil {
-		_ = tcp.CloseWrite() // if it fails the connection is gone anyway
+	if socket, ok := o.conn.(stream); ok && o.state == closing && o.queue == nil {
+		_ = socket.CloseWrite() // if it fails the connection is gone anyway
 	}
 }
 
@@ -345,14 +345,14 @@ func closeFrame(code int, reason string) []byte {
 	return append(frame, reason...)
 }
 
-// descriptor returns the number of a plain TCP connection's descriptor, or a
+// descriptor returns the number of a plain stream socket's descriptor, or a
 // negative number where direct writes are not possible.
 func descriptor(conn net.Conn) int {
-	tcp, ok := conn.(*net.TCPConn)
+	socket, ok := conn.(stream)
 	if !ok || !canWriteDirect {
 		return -1
 	}
-	raw, err := tcp.SyscallConn()
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return -1
 	}
@@ -361,6 +361,12 @@ func descriptor(conn net.Conn) int {
 		return -1
 	}
 	return fd
+}
+
+// stream is what *net.TCPConn and *net.UnixConn have, and TLS has not.
+type stream interface {
+	syscall.Conn
+	CloseWrite() error
 }
 
 // refused reports whether the kernel had no room for the bytes.
