@@ -306,7 +306,10 @@ func (d *demo) conclude(ctx context.Context) (*report.Report, error) {
 // demoGates are the gates of a migration scaled to what a demo can show.
 func demoGates(length time.Duration) report.Gates {
 	g := report.DefaultGates()
-	g.Loss, g.Observe = 5e-3, min(length/2, 10*time.Second)
+	const share = 2e-3
+	g.Loss, g.Duplicate, g.Reorder, g.Extra, g.Rejected = share, share, share, share, share
+	g.PairedP99 = 250 * time.Millisecond // one machine does everything at once
+	g.Observe = min(length/2, 10*time.Second)
 	return g
 }
 
