@@ -14,9 +14,9 @@ type rooms struct {
 }
 
 type room struct {
-	sockets int // relayed clients that the vendor has subscribed
-	doubles int // of them in the engine
-	members map[string]struct{}
+	sockets int             // relayed clients that the vendor has subscribed
+	doubles int             // of them in the engine
+	members map[string]bool // by user: their arrival has been told
 }
 
 // change edits a channel's room, which is there only while somebody is.
@@ -38,23 +38,22 @@ func (rs *rooms) change(t proxy.Topic, edit func(*room)) {
 }
 
 // join adds a client and the members that it was told of. It returns the
-// number of clients, and the members who were not known; of a channel that
-// nobody was watching yet only the client itself counts as new, for the
-// others were there before.
+// number of clients, and the members whose arrival is news. Of a channel that
+// nobody was watching yet only the client itself is, for the others were
+// there before; each of them is news once it turns out to be relayed as well.
 func (rs *rooms) join(t proxy.Topic, self string, members []string) (sockets int, arrived []string) {
 	rs.change(t, func(rm *room) {
 		watched := rm.sockets > 0
 		rm.sockets++
 		sockets = rm.sockets
 		if rm.members == nil && len(members) > 0 {
-			rm.members = make(map[string]struct{}, len(members))
+			rm.members = make(map[string]bool, len(members))
 		}
 		for _, id := range members {
-			if _, known := rm.members[id]; known {
-				continue
-			}
-			rm.members[id] = struct{}{}
-			if watched || id == self {
+			told, known := rm.members[id]
+			news := id == self && !told || watched && !known
+			rm.members[id] = told || news
+			if news {
 				arrived = append(arrived, id)
 			}
 		}
@@ -84,10 +83,10 @@ func (rs *rooms) double(t proxy.Topic, n int) (doubles int) {
 func (rs *rooms) arrive(t proxy.Topic, id string) (news bool) {
 	rs.change(t, func(rm *room) {
 		if rm.members == nil {
-			rm.members = make(map[string]struct{})
+			rm.members = make(map[string]bool)
 		}
 		_, known := rm.members[id]
-		rm.members[id] = struct{}{}
+		rm.members[id] = true
 		news = !known
 	})
 	return news

@@ -45,6 +45,7 @@ func TestWhatPassesIsRecorded(t *testing.T) {
 	r := open(t, proxy.StageObserve)
 	a, b := dial(t, r.gateway.addr, query), dial(t, r.gateway.addr, query)
 	a.subscribe("presence-a", "1")
+	r.seen.await(t, "a on presence-a", of(proxy.KindSubscribed, proxy.LegVendor, "presence-a"))
 	b.subscribe("presence-a", "2")
 	a.await("pusher_internal:member_added")
 	a.send(`{"event":"pusher:subscribe","data":{"channel":"private-x","auth":"app-key:00"}}`)
