@@ -42,6 +42,11 @@ type Counts struct {
 	Delivered, Published int64
 
 	Clusters Clusters
+	Presence Presence
+
+	// Decisions of the reference and of the candidate on the same question,
+	// such as "allow | deny 4009", and how often.
+	Decisions map[string]int64
 }
 
 // Add adds other's counts to c.
@@ -68,6 +73,13 @@ func (c *Counts) Add(o *Counts) {
 	c.Delivered += o.Delivered
 	c.Published += o.Published
 	c.Clusters.Add(o.Clusters)
+	c.Presence.Add(o.Presence)
+	for both, n := range o.Decisions {
+		if c.Decisions == nil {
+			c.Decisions = make(map[string]int64)
+		}
+		c.Decisions[both] += n
+	}
 }
 
 func (c *Counts) reject(code string, n int64) {
@@ -79,7 +91,7 @@ func (c *Counts) reject(code string, n int64) {
 
 func (c *Counts) clone() Counts {
 	out := *c
-	out.Rejected = maps.Clone(c.Rejected)
+	out.Rejected, out.Decisions = maps.Clone(c.Rejected), maps.Clone(c.Decisions)
 	return out
 }
 

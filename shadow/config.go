@@ -17,6 +17,9 @@ type Config struct {
 	// delivery must be to be ambiguous, and how long an event that arrived
 	// everywhere is kept before its comparison is closed. Default 2 s.
 	Edge time.Duration
+	// Grace is how long the members of a presence channel may differ between
+	// two legs before that is an episode. Default 5 s.
+	Grace time.Duration
 	// Quiet is how long no record may arrive before Settle believes that
 	// nothing is on its way any more. Default 1 s.
 	Quiet time.Duration
@@ -48,6 +51,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	setDefault(&c.Window, 30*time.Second)
 	setDefault(&c.Edge, 2*time.Second)
+	setDefault(&c.Grace, 5*time.Second)
 	setDefault(&c.Quiet, time.Second)
 	setDefault(&c.Queue, 65_536)
 	setDefault(&c.ChannelWindow, 16_384)

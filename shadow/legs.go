@@ -7,16 +7,19 @@ type legKind uint8
 
 const (
 	kindBackend legKind = iota // through its plugin, which also says what it took
-	kindEngine                 // once per event and channel, with the subscribers' number
-	kindVendor                 // once per relayed socket
+	kindChannel                // once per event and channel, with the subscribers' number
+	kindSockets                // once per relayed socket, or once per its double in the engine
 )
 
-func kindOf(name proxy.Leg) legKind {
-	switch name {
-	case proxy.LegEngine:
-		return kindEngine
-	case proxy.LegVendor:
-		return kindVendor
+// kind returns how a leg of the channel is observed. The engine tells of whole
+// channels where it serves the clients itself, and else of each relayed
+// client's double.
+func (w *window) kind(leg int) legKind {
+	switch name := w.legs[leg].name; {
+	case name == proxy.LegVendor, name == proxy.LegEngine && leg > 0:
+		return kindSockets
+	case name == proxy.LegEngine:
+		return kindChannel
 	default:
 		return kindBackend
 	}

@@ -100,7 +100,7 @@ func (p *sweeper) judgeSlot(s, leg int) {
 	if o.state == stateSeen {
 		// What was paired by place only may yet turn out to be another event.
 		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)
-		o.decided = sure && (p.window.legs[leg].views[0].socket == "" || p.everywhere(s, leg))
+		o.decided = sure && p.everywhere(s, leg)
 		o.unsure = o.unsure || p.gap(leg, span{from: slot.at, to: o.first.at})
 		return
 	}
@@ -130,15 +130,15 @@ func (p *sweeper) gap(leg int, s span) bool {
 func (p *sweeper) everywhere(s, leg int) bool {
 	for i := range p.views {
 		v := &p.views[i]
-		if v.leg == leg && v.first[s] == none && p.presence(v.view, s) == stateMissing {
+		if v.leg == leg && v.view.socket != "" && v.first[s] == none && p.expected(v.view, s) == stateMissing {
 			return false
 		}
 	}
 	return true
 }
 
-// presence says what it means that a socket did not show an event.
-func (p *sweeper) presence(v *view, s int) legState {
+// expected says what it means that a socket did not show an event.
+func (p *sweeper) expected(v *view, s int) legState {
 	slot := &p.slots[s]
 	if slot.truth {
 		if e := &p.window.events[slot.event]; e.excludes && e.except == v.socket {
@@ -158,10 +158,10 @@ func (p *sweeper) presence(v *view, s int) legState {
 // judgeUnseen decides an event that did not arrive on a leg.
 func (p *sweeper) judgeUnseen(s, leg int, o *outcome) {
 	l, slot := &p.window.legs[leg], &p.slots[s]
-	switch kindOf(l.name) {
-	case kindVendor:
+	switch p.window.kind(leg) {
+	case kindSockets:
 		o.state = p.unseenBySockets(s, leg)
-	case kindEngine:
+	case kindChannel:
 		o.state = p.unseenByEngine(slot, l)
 	case kindBackend:
 		p.unseenByBackend(slot, leg, o)
@@ -171,10 +171,10 @@ func (p *sweeper) judgeUnseen(s, leg int, o *outcome) {
 func (p *sweeper) unseenBySockets(s, leg int) legState {
 	result := stateAbsent
 	for i := range p.views {
-		if p.views[i].leg != leg {
+		if p.views[i].leg != leg || p.views[i].view.socket == "" {
 			continue
 		}
-		switch p.presence(p.views[i].view, s) {
+		switch p.expected(p.views[i].view, s) {
 		case stateMissing:
 			return stateMissing
 		case stateUnknown:
@@ -396,12 +396,12 @@ func (p *sweeper) countStrayReference(seen uint16, x *arrival) {
 // that it delivered at a time.
 func (p *sweeper) observed(at int64) bool {
 	l := &p.window.legs[0]
-	if kindOf(l.name) == kindEngine {
+	if p.window.kind(0) == kindChannel {
 		low, _ := l.occupied.during(span{from: at - p.edge(), to: at + p.edge()})
 		return low >= 2
 	}
 	for _, v := range l.views {
-		if at >= v.from+p.edge() && (v.to == 0 || at <= v.to-p.edge()) {
+		if v.socket != "" && at >= v.from+p.edge() && (v.to == 0 || at <= v.to-p.edge()) {
 			return true
 		}
 	}

@@ -11,7 +11,7 @@ func (p *sweeper) countSiblings(cut, leg int) {
 	p.placed = p.placed[:0]
 	for s := range p.slots[:cut] {
 		p.placed = append(p.placed, placed{judged: none, other: none})
-		inA, inB := p.presence(a.view, s), p.presence(b.view, s)
+		inA, inB := p.expected(a.view, s), p.expected(b.view, s)
 		if inA != stateMissing || inB != stateMissing || p.gap(0, span{from: p.slots[s].at, to: p.slots[s].at + p.edge()}) {
 			continue // not both sockets had to show it
 		}

@@ -68,6 +68,13 @@ func (p plan) traffic(start time.Time) ([]proxy.Record, injected) {
 	return s.records, in
 }
 
+func (p plan) reference() proxy.Leg {
+	if p.sockets > 0 {
+		return proxy.LegVendor
+	}
+	return proxy.LegEngine
+}
+
 func (p plan) channel(s *script, topic proxy.Topic, in *injected) {
 	s.subscribe(p, topic)
 	at := s.start.Add(5*time.Second + time.Duration(s.rng.Int64N(int64(p.every)+1)))
@@ -81,7 +88,7 @@ func (p plan) channel(s *script, topic proxy.Topic, in *injected) {
 		events[i] = &proxy.Event{
 			ID: proxy.EventID{Node: 7, Seq: s.seq}, Topic: topic, Name: "message", Data: []byte(data), At: at,
 		}
-		s.add(proxy.Record{Kind: proxy.KindPublished, At: at, Leg: proxy.LegEngine, Topic: topic, Event: events[i]})
+		s.add(proxy.Record{Kind: proxy.KindPublished, At: at, Leg: p.reference(), Topic: topic, Event: events[i]})
 		if !p.bursts || s.rng.IntN(10) == 0 {
 			at = at.Add(p.every)
 		} else {
@@ -95,11 +102,7 @@ func (p plan) channel(s *script, topic proxy.Topic, in *injected) {
 
 func (s *script) subscribe(p plan, topic proxy.Topic) {
 	for i := range max(1, p.sockets) {
-		leg := proxy.LegEngine
-		if p.sockets > 0 {
-			leg = proxy.LegVendor
-		}
-		s.add(proxy.Record{Kind: proxy.KindSubscribed, At: s.start, Leg: leg, Topic: topic, Socket: socket(i), Count: i + 1})
+		s.add(proxy.Record{Kind: proxy.KindSubscribed, At: s.start, Leg: p.reference(), Topic: topic, Socket: socket(i), Count: i + 1})
 	}
 }
 
@@ -231,12 +234,8 @@ func found(c Counts) foretold {
 func (p plan) check(t *testing.T) {
 	t.Helper()
 	records, in := p.traffic(time.Now())
-	reference := proxy.LegEngine
-	if p.sockets > 0 {
-		reference = proxy.LegVendor
-	}
 	s := run(t, Config{}, p.sockets > 0, records)
-	if got, want := found(total(s, reference, testBackend)), in.foretell(); got != want {
+	if got, want := found(total(s, p.reference(), testBackend)), in.foretell(); got != want {
 		t.Errorf("%+v\n got %+v\nwant %+v", p, got, want)
 	}
 }

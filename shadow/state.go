@@ -35,11 +35,15 @@ type appState struct {
 	overflow int64
 	gapCount int64
 	exhibits exhibits
+
+	questions map[question]*verdicts
+	actions   *names
 }
 
 // hearing is what was ever heard of a leg.
 type hearing struct {
 	delivered bool
+	members   bool // it tells who is on presence channels
 	answers   bool // it says what became of events handed to it
 }
 
@@ -80,6 +84,7 @@ func (s *state) addApp(id string) *appState {
 		id: id, windows: make(map[protocol.ChannelName]*window),
 		patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
+		questions: make(map[question]*verdicts), actions: newNames(maxCodes),
 	}
 	s.apps[id] = a
 	return a
@@ -123,15 +128,21 @@ func (s *state) observe(r *proxy.Record) {
 		s.gap(legOf{app: topic.App, leg: r.Leg}, topic.Channel, span{from: s.nanos(r.From), to: s.nanos(r.At)})
 		return
 	}
-	a := s.application(topic.App)
-	if a == nil || topic.Channel == "" {
+	a, at := s.application(topic.App), s.nanos(r.At)
+	if a == nil {
+		return
+	}
+	if r.Kind == proxy.KindAllowed || r.Kind == proxy.KindRefused {
+		s.decided(a, topic, r, at)
+		return
+	}
+	if topic.Channel == "" {
 		return
 	}
 	w := a.window(topic.Channel)
 	if w == nil {
 		return
 	}
-	at := s.nanos(r.At)
 	switch r.Kind {
 	case proxy.KindPublished:
 		s.published(a, w, r, at)
@@ -141,6 +152,8 @@ func (s *state) observe(r *proxy.Record) {
 		s.answered(a, w, r, at)
 	case proxy.KindSubscribed, proxy.KindUnsubscribed:
 		s.subscription(w, r, at)
+	case proxy.KindMemberAdded, proxy.KindMemberRemoved:
+		s.member(a, w, r, at)
 	}
 }
 
@@ -156,19 +169,25 @@ func (s *state) gap(key legOf, channel protocol.ChannelName, g span) {
 			a.gaps[key.leg] = new(gaps)
 		}
 		a.gaps[key.leg].add(g)
+		for _, w := range a.windows {
+			if i := w.leg(key.leg); i != none {
+				s.losePresence(a, w, i)
+			}
+		}
 		return
 	}
 	if w := a.window(channel); w != nil {
 		if i := w.leg(key.leg); i != none {
 			w.legs[i].gaps.add(g)
+			s.losePresence(a, w, i)
 		}
 	}
 }
 
 func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	ev := r.Event
-	if ev == nil || internal(ev.Name) {
-		return
+	if ev == nil || internal(ev.Name) || r.Leg != w.legs[0].name {
+		return // only what the authoritative leg accepted is to be delivered
 	}
 	if !ev.At.IsZero() {
 		at = s.nanos(ev.At)
@@ -228,13 +247,15 @@ func (s *state) subscription(w *window, r *proxy.Record, at int64) {
 		return
 	}
 	l := &w.legs[i]
-	joined := r.Kind == proxy.KindSubscribed
-	if r.Leg != proxy.LegVendor {
-		count := r.Count
-		if joined {
-			count = max(1, count)
-		}
-		l.occupied.set(at, count)
+	joined, count := r.Kind == proxy.KindSubscribed, r.Count
+	if joined {
+		count = max(1, count)
+	}
+	l.occupied.set(at, count)
+	if !joined && count == 0 {
+		l.emptied()
+	}
+	if w.kind(i) != kindSockets || r.Socket == "" {
 		return
 	}
 	if joined {

@@ -55,6 +55,7 @@ func (s *state) sweep(now int64) {
 			if now < w.next {
 				continue
 			}
+			s.integratePresence(a, w, now)
 			s.sweepWindow(a, w, now, closeDue)
 			if w.idle() {
 				delete(a.windows, topic)
@@ -64,6 +65,7 @@ func (s *state) sweep(now int64) {
 		for _, g := range a.gaps {
 			g.forget(before)
 		}
+		a.forgetQuestions(before)
 	}
 }
 
@@ -76,6 +78,7 @@ func (s *state) closeAll(now int64, quiet bool) {
 	}
 	for _, a := range s.apps {
 		for _, w := range a.windows {
+			s.integratePresence(a, w, now)
 			s.sweepWindow(a, w, now, m)
 			s.chargeAll(a, w, s.ledger)
 		}
@@ -465,5 +468,5 @@ func (p *sweeper) pair(leg int) pairKey {
 }
 
 func (p *sweeper) key(name uint32) Key {
-	return Key{Type: p.window.kind, Pattern: p.window.pattern, Event: p.app.events.text(name)}
+	return Key{Type: p.window.typ, Pattern: p.window.pattern, Event: p.app.events.text(name)}
 }

@@ -15,7 +15,7 @@ const maxLegs = 8
 // arrived on each leg.
 type window struct {
 	topic   protocol.ChannelName
-	kind    string // channel type
+	typ     string // channel type
 	pattern string
 	app     *proxy.App // whose legs these are
 	legs    []leg      // the reference first
@@ -71,10 +71,12 @@ type closedEvent struct {
 
 // leg is one system's side of a channel.
 type leg struct {
-	name     proxy.Leg
-	views    []*view
-	gaps     gaps
-	occupied occupancy
+	name      proxy.Leg
+	views     []*view
+	gaps      gaps
+	occupied  occupancy
+	members   members
+	differing differing // candidates only
 }
 
 // view is one stream of deliveries: one relayed socket's, or all that a leg
@@ -87,7 +89,7 @@ type view struct {
 
 // newWindow returns a channel's window for an app as configured now.
 func newWindow(topic protocol.ChannelName, app *proxy.App, patterns *names) *window {
-	w := &window{topic: topic, kind: typeOf(topic)}
+	w := &window{topic: topic, typ: typeOf(topic)}
 	w.pattern = patterns.text(patterns.number(learnPattern(topic)))
 	w.configure(app)
 	return w
@@ -180,7 +182,7 @@ func (w *window) idle() bool {
 		return false
 	}
 	for i := range w.legs {
-		if w.legs[i].occupied.now() > 0 {
+		if w.legs[i].occupied.now() > 0 || len(w.legs[i].members.users) > 0 {
 			return false
 		}
 		for _, v := range w.legs[i].views {
