@@ -51,7 +51,7 @@ type demoReport struct {
 		State   string
 		Reasons []struct{ Gate, Text string }
 	}
-	Pairs   []struct {
+	Pairs []struct {
 		Reference, Candidate string
 		Total                struct {
 			Expected, Matched, Missing, Duplicate, Reordered, Unknown int64
@@ -394,7 +394,7 @@ func reportTotal(t *testing.T, g *harness.Gateway, candidate string) (total cell
 	t.Helper()
 	var r struct {
 		Measurement struct{ Gaps int64 }
-		Pairs []struct {
+		Pairs       []struct {
 			Candidate string
 			Total     cell
 		}
