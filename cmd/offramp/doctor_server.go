@@ -255,6 +255,9 @@ func examineSocket(ctx context.Context, t *target, idle time.Duration) []finding
 	dialer := websocket.Dialer{HandshakeTimeout: requestTimeout}
 	begin := time.Now()
 	conn, response, err := dialer.DialContext(ctx, t.webSocket("offramp-doctor"), nil)
+	if response != nil {
+		defer func() { _ = response.Body.Close() }()
+	}
 	if err != nil {
 		return []finding{judgeUpgrade(response, err)}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/offramp/offramp/configs"
 	"github.com/offramp/offramp/plugins/host"
@@ -30,6 +31,7 @@ import (
 	"github.com/offramp/offramp/proxy/tap"
 	"github.com/offramp/offramp/proxy/transport/httpstream"
 	"github.com/offramp/offramp/proxy/transport/websocket"
+	"github.com/offramp/offramp/proxy/upstream"
 	"github.com/offramp/offramp/proxy/webhooks"
 	"github.com/offramp/offramp/shadow"
 	"github.com/offramp/offramp/shadow/report"
@@ -52,6 +54,8 @@ type gateway struct {
 	sessions   *session.Server
 	websocket  *websocket.Server
 	streams    *httpstream.Server
+	doubles    *engine.Engine // where relayed clients have their doubles
+	relay      *upstream.Relay
 	front      *front.Front
 	metrics    *prometheus.Registry
 	admin      *admin.Server
@@ -112,18 +116,25 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	api := httpapi.New(httpapi.Settings{
 		Apps: g.apps, Engine: g.engine, Tap: records, PathPrefix: config.PathPrefix, Log: o.log,
 	})
+	g.doubles = engine.New(engine.Settings{
+		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
+	})
+	g.relay = upstream.New(upstream.Settings{
+		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Shadow: g.doubles, Tap: records,
+		Node: node + 2, PathPrefix: config.PathPrefix, Log: o.log,
+	})
 	tlsConfig, err := newTLS(config)
 	if err != nil {
 		return nil, err
 	}
 	g.front = front.New(front.Settings{
-		Prefix: config.PathPrefix, WebSocket: g.websocket, Stream: g.streams, API: api.Handler, TLS: tlsConfig, Log: o.log,
+		Prefix: config.PathPrefix, WebSocket: g.relay, Stream: g.streams, API: g.relay.ServeAPI, TLS: tlsConfig, Log: o.log,
 	})
 
 	g.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		records, g.router, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, api,
+		records, g.router, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, g.relay, api,
 	} {
 		if err = g.metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -234,7 +245,7 @@ func openDatabase(dir string) (*bbolt.DB, error) {
 	}
 	path := filepath.Join(dir, databaseFile)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, FreelistType: bbolt.FreelistMapType})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s is in use: another offramp runs with this data directory; stop it, or set another one with `data:`", path)
 	}
 	if err != nil {
