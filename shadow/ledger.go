@@ -36,6 +36,8 @@ type ledger struct {
 	span  int64 // seconds
 	keep  time.Duration
 	cells map[cellKey]*entry
+	// retired sums what was dropped for its age, so that totals never sink.
+	retired map[pairKey]*Counts
 }
 
 const (
@@ -44,7 +46,7 @@ const (
 )
 
 func newLedger(c Config) *ledger {
-	return &ledger{span: int64(c.Cell / time.Second), keep: c.Keep, cells: make(map[cellKey]*entry)}
+	return &ledger{span: int64(c.Cell / time.Second), keep: c.Keep, cells: make(map[cellKey]*entry), retired: make(map[pairKey]*Counts)}
 }
 
 func (l *ledger) entry(k cellKey) *entry {
@@ -76,6 +78,9 @@ func (l *ledger) roll(now time.Time) (gone []cellKey) {
 	for k, e := range l.cells {
 		switch {
 		case k.Start < dropped:
+			if k.Pair.Candidate != "" {
+				sumInto(l.retired, k.Pair, &e.counts)
+			}
 		case k.Span < hour && k.Start < rolled:
 			into := k
 			into.Start, into.Span = k.Start-k.Start%hour, hour
@@ -89,18 +94,25 @@ func (l *ledger) roll(now time.Time) (gone []cellKey) {
 	return gone
 }
 
-// add adds all cells of another ledger.
-func (l *ledger) add(o *ledger) {
-	for k, e := range o.cells {
-		into := l.entry(k)
-		into.counts.Add(&e.counts)
-		if e.latency != nil {
-			if into.latency == nil {
-				into.latency = new(Latency)
-			}
-			into.latency.Add(e.latency)
+// totals sums all that was ever counted, by pair.
+func (l *ledger) totals() map[pairKey]*Counts {
+	out := make(map[pairKey]*Counts)
+	for pair, counts := range l.retired {
+		sumInto(out, pair, counts)
+	}
+	for k, e := range l.cells {
+		if k.Pair.Candidate != "" {
+			sumInto(out, k.Pair, &e.counts)
 		}
 	}
+	return out
+}
+
+func sumInto(sums map[pairKey]*Counts, pair pairKey, c *Counts) {
+	if sums[pair] == nil {
+		sums[pair] = new(Counts)
+	}
+	sums[pair].Add(c)
 }
 
 // copyApp returns a ledger with copies of an app's cells that end after a time.

@@ -1,0 +1,88 @@
+package shadow
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// The comparator's metrics. Those of a pair are labelled with the app, the
+// reference and the candidate.
+var (
+	pairLabels = []string{"app", "reference", "candidate"}
+
+	pairCounters = []struct {
+		desc *prometheus.Desc
+		of   func(*Counts) int64
+	}{
+		{pairDesc("expected_total", "Events compared."), func(c *Counts) int64 { return c.Expected }},
+		{pairDesc("matched_total", "Events that the candidate delivered with the same bytes."), func(c *Counts) int64 { return c.Matched }},
+		{pairDesc("missing_total", "Events that the candidate took and did not deliver."), func(c *Counts) int64 { return c.Missing }},
+		{pairDesc("duplicate_total", "Further deliveries of an event by the candidate."), func(c *Counts) int64 { return c.Duplicate }},
+		{pairDesc("reordered_total", "Events that the candidate delivered out of order."), func(c *Counts) int64 { return c.Reordered }},
+		{pairDesc("payload_differs_total", "Events that the candidate delivered with other bytes."), func(c *Counts) int64 { return c.PayloadDiffers }},
+		{pairDesc("extra_total", "Events that only the candidate delivered."), func(c *Counts) int64 { return c.Extra }},
+		{pairDesc("unknown_total", "Events that could not be compared."), func(c *Counts) int64 { return c.Unknown }},
+		{pairDesc("decisions_differ_total", "Questions that the legs decided differently."), differentDecisions},
+		{pairDesc("presence_episodes_total", "Stretches of presence divergence beyond the grace."), func(c *Counts) int64 { return c.Presence.Episodes }},
+	}
+	rejectedDesc = prometheus.NewDesc("offramp_shadow_rejected_total", "Events that the candidate refused, by result code.",
+		append(pairLabels[:3:3], "code"), nil)
+	divergenceDesc = pairDesc("presence_divergence_ratio", "Mean divergence of presence member sets over the evidence held.")
+
+	recordsDesc = prometheus.NewDesc("offramp_shadow_records_total", "Records offered to the comparator.", nil, nil)
+	shedDesc    = prometheus.NewDesc("offramp_shadow_shed_total", "Records dropped because the comparator's queue was full.", nil, nil)
+	lagDesc     = prometheus.NewDesc("offramp_shadow_lag_seconds", "Age of the oldest record when the queue was last emptied.", nil, nil)
+	openDesc    = prometheus.NewDesc("offramp_shadow_open", "Events and arrivals whose comparison is open.", nil, nil)
+)
+
+func pairDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("offramp_shadow_"+name, help, pairLabels, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c *Comparator) Describe(out chan<- *prometheus.Desc) {
+	for _, counter := range pairCounters {
+		out <- counter.desc
+	}
+	for _, d := range []*prometheus.Desc{rejectedDesc, divergenceDesc, recordsDesc, shedDesc, lagDesc, openDesc} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector. Counters count since the start of
+// the evidence that the journal held when the process began.
+func (c *Comparator) Collect(out chan<- prometheus.Metric) {
+	c.mu.Lock()
+	totals, open, lag := c.state.ledger.totals(), c.state.open, c.lag
+	c.mu.Unlock()
+	offered, shed := c.queue.totals()
+	out <- prometheus.MustNewConstMetric(recordsDesc, prometheus.CounterValue, float64(offered))
+	out <- prometheus.MustNewConstMetric(shedDesc, prometheus.CounterValue, float64(shed))
+	out <- prometheus.MustNewConstMetric(lagDesc, prometheus.GaugeValue, lag.Seconds())
+	out <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(open))
+	for pair, counts := range totals {
+		labels := []string{pair.App, string(pair.Reference), string(pair.Candidate)}
+		for _, counter := range pairCounters {
+			out <- prometheus.MustNewConstMetric(counter.desc, prometheus.CounterValue, float64(counter.of(counts)), labels...)
+		}
+		for code, n := range counts.Rejected {
+			out <- prometheus.MustNewConstMetric(rejectedDesc, prometheus.CounterValue, float64(n), append(labels[:3:3], code)...)
+		}
+		if p := counts.Presence; p.Seconds > 0 {
+			out <- prometheus.MustNewConstMetric(divergenceDesc, prometheus.GaugeValue, p.Divergence/p.Seconds, labels...)
+		}
+	}
+}
+
+func differentDecisions(c *Counts) int64 {
+	var n int64
+	for both, k := range c.Decisions {
+		if reference, candidate, _ := strings.Cut(both, " | "); allows(reference) != allows(candidate) {
+			n += k
+		}
+	}
+	return n
+}
+
+func allows(decision string) bool { return decision == "allow" }
