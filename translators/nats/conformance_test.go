@@ -32,6 +32,9 @@ func TestConformance(t *testing.T) {
 		"jetstream, a process": {server: natsserver.Options{JetStream: true}, settings: translators.Settings{"mode": "jetstream"}, command: process},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if o.command.Path != "" {
+				t.Parallel() // after those in this process, whose goroutines are counted
+			}
 			o.server.Username, o.server.Password = "u", password.Reveal()
 			if o.server.JetStream {
 				o.server.StoreDir = t.TempDir()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -77,8 +79,7 @@ func (Translator) Open(ctx context.Context, b translators.Binding) (translators.
 		return nil, translators.Problems{{Path: "prefix", What: fmt.Sprintf("is %q; it must be a subject without wildcards", c.Prefix)}}
 	}
 	s := &session{
-		config: c, app: b.App, log: b.Log, watches: map[string]translators.Observer{}, denied: map[string]time.Time{},
-		base: appSubject(c.Prefix, b.App),
+		config: c, app: b.App, role: b.Role, gateway: b.Gateway, log: b.Log, watches: map[string]watch{}, denied: map[string]time.Time{},
 	}
 	var err error
 	if s.conn, err = nats.Connect(c.URL, s.options(b)...); err != nil {
@@ -106,17 +107,19 @@ func redacted(list string) string {
 
 // session is a connection to NATS.
 type session struct {
-	config Config
-	app    string
-	base   string // what the app's subjects begin with
-	log    zerolog.Logger
-	conn   *nats.Conn
-	js     jetstream.JetStream // nil in core mode
+	config  Config
+	app     string
+	role    proxy.Role
+	gateway string
+	log     zerolog.Logger
+	conn    *nats.Conn
+	js      jetstream.JetStream // nil in core mode
+	stream  jetstream.Stream    // likewise
 
 	mu      sync.Mutex
-	watches map[string]translators.Observer // by subject
-	denied  map[string]time.Time            // subjects that the server refused lately
-	lost    time.Time                       // since when the connection is down; zero: it is up
+	watches map[string]watch     // by subject
+	denied  map[string]time.Time // subjects that the server refused lately
+	lost    time.Time            // since when the connection is down; zero: it is up
 }
 
 var (
@@ -160,9 +163,9 @@ func (s *session) openStream(ctx context.Context) error {
 	if s.js, err = jetstream.New(s.conn); err != nil {
 		return fmt.Errorf("open JetStream: %w", err)
 	}
-	_, err = s.js.Stream(ctx, s.config.Stream)
+	s.stream, err = s.js.Stream(ctx, s.config.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
+		s.stream, err = s.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: s.config.Stream, Subjects: []string{s.config.Prefix + ".>"}, MaxAge: s.config.MaxAge,
 			Duplicates: min(2*time.Minute, s.config.MaxAge),
 		})
@@ -175,6 +178,12 @@ func (s *session) openStream(ctx context.Context) error {
 
 // Close implements translators.Session.
 func (s *session) Close(ctx context.Context) error {
+	s.mu.Lock()
+	watches := slices.Collect(maps.Values(s.watches))
+	s.mu.Unlock()
+	for _, w := range watches {
+		w.end()
+	}
 	var err error
 	if s.conn.IsConnected() {
 		err = s.flush(ctx)

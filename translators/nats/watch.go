@@ -5,35 +5,64 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 )
 
+// watch is one observed channel.
+type watch struct {
+	observer translators.Observer
+	end      func() // may be called more than once
+}
+
 // Subscribe implements translators.Subscriber.
 func (s *session) Subscribe(ctx context.Context, channel protocol.ChannelName, o translators.Observer) (func(), error) {
 	subject := subjectOf(s.config.Prefix, s.app, channel)
-	end, err := s.subscribe(ctx, subject, o)
+	end, err := s.subscribe(ctx, subject, s.withoutEcho(o))
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.js == nil && !s.lost.IsZero() { // its end was told before this channel was there to hear of it
+	if !s.lost.IsZero() { // its end was told before this channel was there to hear of it
 		end()
 		return nil, errNotConnected
 	}
-	s.watches[subject] = o
+	w := watch{observer: o, end: sync.OnceFunc(end)}
+	s.watches[subject] = w
 	return func() {
 		s.mu.Lock()
 		delete(s.watches, subject)
 		s.mu.Unlock()
-		end()
+		w.end()
 	}, nil
+}
+
+// withoutEcho returns an observer that is not shown a bridge's own messages.
+// The server keeps them from core subscriptions, but not from a stream's.
+func (s *session) withoutEcho(o translators.Observer) translators.Observer {
+	if s.role != proxy.RoleBridge || s.js == nil {
+		return o
+	}
+	return foreign{Observer: o, own: s.gateway}
+}
+
+type foreign struct {
+	translators.Observer
+	own string
+}
+
+func (f foreign) Deliver(e translators.Envelope) {
+	if e.Origin != f.own {
+		f.Observer.Deliver(e)
+	}
 }
 
 func (s *session) subscribe(ctx context.Context, subject string, o translators.Observer) (end func(), err error) {
@@ -57,11 +86,16 @@ func (s *session) subscribe(ctx context.Context, subject string, o translators.O
 	return end, nil
 }
 
-// consume observes what the stream stores from now on. The consumer picks up
-// where it was after a reconnection, so it has no gaps to tell of.
+// consume observes what the stream stores from now on. It starts at a sequence
+// number, so that the consumer misses nothing when it has to be made anew.
 func (s *session) consume(ctx context.Context, subject string, o translators.Observer) (end func(), err error) {
+	info, err := s.stream.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
 	consumer, err := s.js.OrderedConsumer(ctx, s.config.Stream, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverNewPolicy,
+		FilterSubjects: []string{subject}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: info.State.LastSeq + 1,
+		InactiveThreshold: consumerLinger,
 	})
 	if err != nil {
 		return nil, err
@@ -73,8 +107,16 @@ func (s *session) consume(ctx context.Context, subject string, o translators.Obs
 	return func() {
 		consuming.Stop()
 		<-consuming.Closed()
+		if s.conn.IsConnected() {
+			ctx, cancel := context.WithTimeout(context.Background(), s.config.Timeout)
+			defer cancel()
+			_ = s.js.DeleteConsumer(ctx, s.config.Stream, consumer.CachedInfo().Name) // else the server does so later
+		}
 	}, nil
 }
+
+// consumerLinger is how long the server keeps a consumer that is not used.
+const consumerLinger = 30 * time.Second
 
 // disconnected is called by the client library.
 func (s *session) disconnected(_ *nats.Conn, err error) {
@@ -101,13 +143,10 @@ func (s *session) reconnected(*nats.Conn) {
 	s.tell(translators.ChannelState{State: translators.StateAttached})
 }
 
-// tell shows a state to every core subscription. Called with mu held.
+// tell shows a state to every subscription. Called with mu held.
 func (s *session) tell(state translators.ChannelState) {
-	if s.js != nil {
-		return
-	}
-	for _, o := range s.watches {
-		o.State(state)
+	for _, w := range s.watches {
+		w.observer.State(state)
 	}
 }
 
@@ -123,9 +162,9 @@ func (s *session) failed(_ *nats.Conn, sub *nats.Subscription, err error) {
 	defer s.mu.Unlock()
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer) && sub != nil:
-		if o, ok := s.watches[sub.Subject]; ok {
+		if w, ok := s.watches[sub.Subject]; ok {
 			now := time.Now()
-			o.State(translators.ChannelState{
+			w.observer.State(translators.ChannelState{
 				State: translators.StateGap, From: now.Add(-time.Second), To: now, Detail: "the NATS client was too slow",
 			})
 		}
