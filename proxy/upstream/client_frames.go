@@ -65,13 +65,12 @@ func (w *watcher) accept(now time.Time) {
 
 func (w *watcher) published(sent clientEvent) {
 	channel := protocol.ChannelName(sent.frame.Channel)
-	data, ok := sent.frame.ClientData()
 	sub, on := w.joined[channel]
-	if !ok || !on {
+	if !on || len(sent.frame.Data) == 0 {
 		return
 	}
 	w.offer(proxy.Record{Kind: proxy.KindPublished, Topic: w.topic(channel), UserID: w.userID(sub), Event: &proxy.Event{
-		ID: w.relay.nextID(), Topic: w.topic(channel), Name: sent.frame.Event, Data: data, UserID: w.userID(sub),
+		ID: w.relay.nextID(), Topic: w.topic(channel), Name: sent.frame.Event, Data: contentOf(sent.frame.Data), UserID: w.userID(sub),
 		Socket: w.socket, Publisher: proxy.ByClient, Origin: proxy.LegVendor, At: sent.at,
 	}})
 	if w.double != nil {

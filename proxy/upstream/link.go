@@ -38,7 +38,6 @@ type link struct {
 	client  net.Conn
 	vendor  net.Conn // set by run before anything is passed
 	watcher *watcher
-	abort   context.CancelFunc
 
 	// Owned by passUp; read when it has ended.
 	up         scanner
@@ -104,12 +103,17 @@ func clientOf(ctx *fasthttp.RequestCtx, key string) proxy.Client {
 // clip keeps what a client says of itself to 100 bytes.
 func clip(text []byte) string { return strings.ToValidUTF8(string(text[:min(len(text), 100)]), "") }
 
+func (l *link) owner() *proxy.App { return l.app }
+
+// abort ends the client's connection, and with it the vendor's.
+func (l *link) abort() { _ = l.client.Close() }
+
 // run relays until either side has ended.
-func (l *link) run(ctx context.Context, early []byte) {
+func (l *link) run(early []byte) {
 	defer l.client.Close()
 	l.relay.metrics.open.WithLabelValues(l.app.ID).Inc()
 	defer l.relay.metrics.open.WithLabelValues(l.app.ID).Dec()
-	g, err := dial(ctx, l.base, l.request)
+	g, err := dial(context.Background(), l.base, l.request)
 	l.relay.metrics.dials.WithLabelValues(l.app.ID, trouble(err)).Inc()
 	if err != nil {
 		l.turnAway(err)
@@ -117,11 +121,6 @@ func (l *link) run(ctx context.Context, early []byte) {
 	}
 	l.vendor = g.conn
 	defer l.vendor.Close()
-	stop := context.AfterFunc(ctx, func() {
-		_ = l.client.Close()
-		_ = l.vendor.Close()
-	})
-	defer stop()
 
 	var helpers sync.WaitGroup
 	watched := make(chan struct{})

@@ -66,11 +66,11 @@ type Relay struct {
 	events   atomic.Uint64
 
 	mu       sync.Mutex
-	links    map[*link]struct{}
+	clients  map[relayed]struct{}
 	sockets  map[protocol.SocketID]*virtual // doubles by the vendor's socket id
 	draining bool
 	ended    bool
-	running  sync.WaitGroup // links
+	running  sync.WaitGroup // of clients
 }
 
 // Bounds of the HTTP API's way to the vendor.
@@ -94,15 +94,15 @@ func New(s Settings) *Relay {
 			DisableCompression:  true, // bodies are passed on as they are
 		},
 		copies:  make(chan publication, queuedCopies),
-		links:   make(map[*link]struct{}),
+		clients: make(map[relayed]struct{}),
 		sockets: make(map[protocol.SocketID]*virtual),
 	}
 }
 
 var _ Upgrades = (*Relay)(nil)
 
-// relayed returns the app of a key when its clients are relayed.
-func (r *Relay) relayed(key string) *proxy.App {
+// appOf returns the app of a key when its clients are relayed.
+func (r *Relay) appOf(key string) *proxy.App {
 	app, _, ok := r.settings.Apps.ByKey(key)
 	if !ok || !r.takes(app) {
 		return nil
@@ -116,7 +116,7 @@ func (r *Relay) takes(app *proxy.App) bool {
 
 // Serve answers an upgrade request for the app with that key.
 func (r *Relay) Serve(ctx *fasthttp.RequestCtx, key string) {
-	app := r.relayed(key)
+	app := r.appOf(key)
 	if app == nil || !upgradable(ctx) || r.isDraining() {
 		r.settings.WebSocket.Serve(ctx, key)
 		return
@@ -129,7 +129,9 @@ func (r *Relay) Serve(ctx *fasthttp.RequestCtx, key string) {
 	}
 	hijack.Take(ctx, func(c net.Conn, early []byte) {
 		l.client = c
-		r.start(l, early)
+		if !r.begin(l, func() { l.run(early) }) {
+			_ = c.Close() // the process is ending
+		}
 	})
 }
 
@@ -142,25 +144,29 @@ func (r *Relay) isDraining() bool {
 	return r.draining
 }
 
-// start runs a link until it ends.
-func (r *Relay) start(l *link, early []byte) {
-	ctx, cancel := context.WithCancel(context.Background())
-	l.abort = cancel
+// relayed is one relayed client.
+type relayed interface {
+	owner() *proxy.App
+	dismiss(e *protocol.Error) // tells the client to go
+	abort()                    // ends the connections
+}
+
+// begin runs a client until it ends, and reports whether it did: not while
+// the relay is ending.
+func (r *Relay) begin(c relayed, run func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ended {
-		cancel()
-		_ = l.client.Close() // the process is ending
-		return
+		return false
 	}
-	r.links[l] = struct{}{}
+	r.clients[c] = struct{}{}
 	r.running.Go(func() {
-		defer cancel()
-		l.run(ctx, early)
+		run()
 		r.mu.Lock()
-		delete(r.links, l)
+		delete(r.clients, c)
 		r.mu.Unlock()
 	})
+	return true
 }
 
 // Run copies what the vendor accepted, and follows the stages: clients of an
@@ -174,8 +180,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Wait()
 	r.mu.Lock()
 	r.draining, r.ended = true, true
-	for l := range r.links {
-		l.abort()
+	for c := range r.clients {
+		c.abort()
 	}
 	r.mu.Unlock()
 	r.running.Wait()
@@ -191,8 +197,8 @@ const moveOver = 5 * time.Second
 func (r *Relay) follow(ctx context.Context) {
 	for {
 		changed := r.settings.Route.Changed()
-		moved := r.linksWhere(func(l *link) bool {
-			app, ok := r.settings.Apps.ByID(l.app.ID)
+		moved := r.clientsWhere(func(c relayed) bool {
+			app, ok := r.settings.Apps.ByID(c.owner().ID)
 			return !ok || !r.takes(app)
 		})
 		if len(moved) > 0 {
@@ -216,16 +222,16 @@ func (r *Relay) Drain(ctx context.Context, over time.Duration) error {
 	r.mu.Lock()
 	r.draining = true
 	r.mu.Unlock()
-	return r.release(ctx, r.linksWhere(func(*link) bool { return true }), over)
+	return r.release(ctx, r.clientsWhere(func(relayed) bool { return true }), over)
 }
 
-func (r *Relay) linksWhere(holds func(*link) bool) []*link {
+func (r *Relay) clientsWhere(holds func(relayed) bool) []relayed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var found []*link
-	for l := range r.links {
-		if holds(l) {
-			found = append(found, l)
+	var found []relayed
+	for c := range r.clients {
+		if holds(c) {
+			found = append(found, c)
 		}
 	}
 	return found
@@ -233,21 +239,21 @@ func (r *Relay) linksWhere(holds func(*link) bool) []*link {
 
 // release tells clients to come back elsewhere, one after the other. A client
 // that does not read holds up only itself.
-func (r *Relay) release(ctx context.Context, links []*link, over time.Duration) error {
+func (r *Relay) release(ctx context.Context, clients []relayed, over time.Duration) error {
 	var telling sync.WaitGroup
 	defer telling.Wait()
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for i, l := range links {
-		due := time.Duration(float64(over) * float64(i) / float64(len(links)))
+	for i, c := range clients {
+		due := time.Duration(float64(over) * float64(i) / float64(len(clients)))
 		timer.Reset(max(due-time.Since(start), 0))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			return fmt.Errorf("upstream: %d of %d relayed clients not told to go yet: %w", len(links)-i, len(links), ctx.Err())
+			return fmt.Errorf("upstream: %d of %d relayed clients not told to go yet: %w", len(clients)-i, len(clients), ctx.Err())
 		}
-		telling.Go(func() { l.dismiss(protocol.ErrReconnect) })
+		telling.Go(func() { c.dismiss(protocol.ErrReconnect) })
 	}
 	return nil
 }

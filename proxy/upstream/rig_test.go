@@ -124,6 +124,7 @@ type rig struct {
 	router  *route.Router
 	shadow  *engine.Engine
 	seen    *records
+	up      *proxy.Upstream
 }
 
 // open starts both, with the app at that stage in the gateway.
@@ -142,7 +143,7 @@ func open(t *testing.T, stage proxy.Stage) *rig {
 func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	r.t.Helper()
 	app := newApp(stage)
-	app.Upstream = up
+	app.Upstream, r.up = up, up
 	registry, err := apps.New([]*proxy.App{app})
 	if err != nil {
 		r.t.Fatal(err)

@@ -48,11 +48,13 @@ func textOf(value []byte) string {
 }
 
 // content returns what the data is: the text of a string, or the JSON text.
-func (f serverFrame) content() []byte {
-	if len(f.data) > 0 && f.data[0] == '"' {
-		return protocol.AppendText(make([]byte, 0, len(f.data)), f.data)
+func (f serverFrame) content() []byte { return contentOf(f.data) }
+
+func contentOf(data []byte) []byte {
+	if len(data) > 0 && data[0] == '"' {
+		return protocol.AppendText(make([]byte, 0, len(data)), data)
 	}
-	return f.data
+	return data
 }
 
 // internal reports whether the frame is the protocol's own.
