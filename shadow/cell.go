@@ -15,16 +15,18 @@ type Key struct {
 // Counts is what came of the events of one cell. Each is a number of events
 // on one channel, however many clients were subscribed to it.
 type Counts struct {
-	Expected       int64            // scored: Matched + Missing + PayloadDiffers
-	Matched        int64            // the candidate delivered the event with the same bytes
-	Missing        int64            // the candidate accepted the event and did not deliver it
-	Duplicate      int64            // further deliveries of one event by the candidate
-	Reordered      int64            // fewest events to take out for the candidate's order to be right
-	PayloadDiffers int64            // delivered by the candidate with another payload
-	SameJSON       int64            // of those, equal as JSON: re-encoded
-	Unknown        int64            // could not be compared: gap, shed, overflow, edge of a subscription
-	Extra          int64            // delivered by the candidate only
-	Rejected       map[string]int64 // refused by the candidate, by its result code
+	Expected       int64 // scored: Matched + Missing + PayloadDiffers
+	Matched        int64 // the candidate delivered the event with the same bytes
+	Missing        int64 // the candidate accepted the event and did not deliver it
+	Duplicate      int64 // further deliveries of one event by the candidate
+	Reordered      int64 // fewest events to take out for the candidate's order to be right
+	PayloadDiffers int64 // delivered by the candidate with another payload
+	SameJSON       int64 // of those, equal as JSON: re-encoded
+	// Signatures are the others by what differs: see signature.
+	Signatures map[string]int64
+	Unknown    int64            // could not be compared: gap, shed, overflow, edge of a subscription
+	Extra      int64            // delivered by the candidate only
+	Rejected   map[string]int64 // refused by the candidate, by its result code
 
 	ReferenceMissing   int64 // not delivered by the reference, of Expected
 	ReferenceDuplicate int64
@@ -60,9 +62,8 @@ func (c *Counts) Add(o *Counts) {
 	c.SameJSON += o.SameJSON
 	c.Unknown += o.Unknown
 	c.Extra += o.Extra
-	for code, n := range o.Rejected {
-		c.reject(code, n)
-	}
+	addCounts(&c.Rejected, o.Rejected)
+	addCounts(&c.Signatures, o.Signatures)
 	c.ReferenceMissing += o.ReferenceMissing
 	c.ReferenceDuplicate += o.ReferenceDuplicate
 	c.ReferenceReordered += o.ReferenceReordered
@@ -74,24 +75,32 @@ func (c *Counts) Add(o *Counts) {
 	c.Published += o.Published
 	c.Clusters.Add(o.Clusters)
 	c.Presence.Add(o.Presence)
-	for both, n := range o.Decisions {
-		if c.Decisions == nil {
-			c.Decisions = make(map[string]int64)
-		}
-		c.Decisions[both] += n
+	addCounts(&c.Decisions, o.Decisions)
+}
+
+// maxNamed bounds the names counted apart in one map of one cell.
+const maxNamed = 64
+
+func addCounts(into *map[string]int64, from map[string]int64) {
+	for name, n := range from {
+		countNamed(into, name, n)
 	}
 }
 
-func (c *Counts) reject(code string, n int64) {
-	if c.Rejected == nil {
-		c.Rejected = make(map[string]int64)
+// countNamed counts under a name, or under "other" when there are too many.
+func countNamed(into *map[string]int64, name string, n int64) {
+	if *into == nil {
+		*into = make(map[string]int64)
 	}
-	c.Rejected[code] += n
+	if _, known := (*into)[name]; !known && len(*into) >= maxNamed {
+		name = other
+	}
+	(*into)[name] += n
 }
 
 func (c *Counts) clone() Counts {
 	out := *c
-	out.Rejected, out.Decisions = maps.Clone(c.Rejected), maps.Clone(c.Decisions)
+	out.Rejected, out.Decisions, out.Signatures = maps.Clone(c.Rejected), maps.Clone(c.Decisions), maps.Clone(c.Signatures)
 	return out
 }
 

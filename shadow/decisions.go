@@ -80,12 +80,7 @@ func (s *state) countDecision(a *appState, q question, pair pairKey, both string
 		key.Type, key.Pattern = typeOf(q.channel), a.patterns.text(a.patterns.number(learnPattern(q.channel)))
 	}
 	e, _ := s.ledger.entries(pair, key, at)
-	if e.counts.Decisions == nil {
-		e.counts.Decisions = make(map[string]int64)
-	}
-	if _, known := e.counts.Decisions[both]; known || len(e.counts.Decisions) < maxCodes {
-		e.counts.Decisions[both]++
-	}
+	countNamed(&e.counts.Decisions, both, 1)
 }
 
 // forgetQuestions drops the questions asked before a time.

@@ -1,10 +1,7 @@
 package shadow
 
 import (
-	"bytes"
-	"encoding/json"
 	"hash/maphash"
-	"strings"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -34,46 +31,4 @@ func (h hasher) user(id string) uint64 {
 		return 0
 	}
 	return max(1, maphash.String(h.seed, id))
-}
-
-// sameJSON reports whether two payloads are the same JSON value: members in
-// any order, numbers in any notation of the same decimal text, any spacing.
-func sameJSON(a, b []byte) bool {
-	x, okX := canonical(a)
-	y, okY := canonical(b)
-	return okX && okY && bytes.Equal(x, y)
-}
-
-// canonical returns a JSON text with sorted members and no spacing.
-func canonical(data []byte) ([]byte, bool) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.UseNumber()
-	var v any
-	if dec.Decode(&v) != nil || dec.More() {
-		return nil, false
-	}
-	out, err := json.Marshal(normalNumbers(v))
-	return out, err == nil
-}
-
-// normalNumbers turns numbers that are exact as float64 into one notation, so
-// that 1.0, 1 and 1e0 are the same, and leaves the others as written.
-func normalNumbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		f, err := v.Float64()
-		if err != nil || len(strings.TrimLeft(string(v), "-0.")) > 15 {
-			return v
-		}
-		return f
-	case []any:
-		for i := range v {
-			v[i] = normalNumbers(v[i])
-		}
-	case map[string]any:
-		for k := range v {
-			v[k] = normalNumbers(v[k])
-		}
-	}
-	return v
 }

@@ -250,7 +250,7 @@ func (p *sweeper) countSlot(s, leg int) {
 	c, times := p.cell(leg, slot.name, slot.at)
 	switch o.state {
 	case stateRejected:
-		c.reject(p.state.codes.text(o.code), 1)
+		countNamed(&c.Rejected, p.state.codes.text(o.code), 1)
 		return
 	case stateUnknown:
 		c.Unknown++
@@ -279,8 +279,10 @@ func (p *sweeper) countSeen(c *Counts, s, leg int) {
 		c.Matched++
 	default:
 		c.PayloadDiffers++
-		if body := p.body(s); body != nil && o.first.body != nil && sameJSON(body, o.first.body) {
+		if what := signature(p.body(s), o.first.body); what == "" {
 			c.SameJSON++
+		} else {
+			countNamed(&c.Signatures, what, 1)
 		}
 		p.exhibit("payload_differs", s, leg)
 	}
