@@ -81,6 +81,7 @@ func (e *Engine) signOut(c *Conn) {
 	}
 	if last {
 		e.tell(&proxy.Event{Topic: l.account.topic(), Name: newsOffline, UserID: l.user.ID})
+		e.correct(l.account, l.user.ID, newsOnline)
 	}
 	e.unlisten(l.account)
 }

@@ -17,7 +17,7 @@ type channel struct {
 	// Set at construction.
 	tenant *tenant
 	name   protocol.ChannelName
-	rare   *rare // only of cache channels and accounts
+	rare   *rare // only of presence and cache channels, and accounts
 
 	// turn makes joins and leaves happen one after the other.
 	turn sync.Mutex
@@ -37,6 +37,7 @@ type rare struct {
 	kept      *proxy.Event // the last event of a cache channel; nil: none
 	scheduled bool         // an expiry is filed for the channel
 	signedIn  []*Conn      // of an account: the user's connections
+	roster    roster       // of a presence channel
 }
 
 // throttle is the state of a subscription count that is told only now and then.
@@ -59,7 +60,7 @@ func accountName(userID string) protocol.ChannelName {
 func newChannel(t *tenant, name protocol.ChannelName) *channel {
 	name = protocol.ChannelName(strings.Clone(string(name)))
 	ch := &channel{tenant: t, name: name}
-	if name.Cached() || strings.HasPrefix(string(name), accountPrefix) {
+	if name.Cached() || name.Kind() == protocol.Presence || strings.HasPrefix(string(name), accountPrefix) {
 		ch.rare = &rare{}
 	}
 	return ch

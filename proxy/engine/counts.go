@@ -58,6 +58,6 @@ func (e *Engine) tellCount(ch *channel, count int) {
 		ch.count.value = count
 		ch.count.told = time.Now()
 	}
-	ch.group.Append(e.flusher, protocol.AppendSubscriptionCount(nil, ch.name, count), nil, nil)
+	e.append(ch, protocol.AppendSubscriptionCount(nil, ch.name, count))
 	e.offer(proxy.Record{Kind: proxy.KindSubscriptionCount, Topic: ch.topic(), Count: count})
 }

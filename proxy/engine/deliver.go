@@ -101,24 +101,17 @@ func (e *Engine) delivered(mark any, receivers int, at time.Time) {
 // deliverNews acts on news from an engine, perhaps this one.
 func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	ch := t.find(ev.Topic.Channel)
-	if ch == nil {
+	if ch == nil || ch.rare == nil {
 		return
 	}
-	var frame []byte
 	switch ev.Name {
-	case newsMemberAdded:
-		frame = protocol.AppendMemberAdded(nil, ch.name, protocol.Member{UserID: ev.UserID, Info: ev.Data})
-	case newsMemberRemoved:
-		frame = protocol.AppendMemberRemoved(nil, ch.name, ev.UserID)
+	case newsMemberAdded, newsMemberRemoved:
+		e.deliverMember(ch, ev)
 	case newsOnline:
-		frame = protocol.AppendWatchlist(nil, []string{ev.UserID}, nil)
+		e.append(ch, protocol.AppendWatchlist(nil, []string{ev.UserID}, nil))
 	case newsOffline:
-		frame = protocol.AppendWatchlist(nil, nil, []string{ev.UserID})
+		e.append(ch, protocol.AppendWatchlist(nil, nil, []string{ev.UserID}))
 	case newsTerminate:
 		ch.terminate()
-		return
-	default:
-		return
 	}
-	ch.group.Append(e.flusher, frame, e.excepted(ch, ev.Except), nil)
 }

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"time"
 	"unicode/utf8"
@@ -13,8 +12,7 @@ import (
 // clientEvent carries out a client-* event: an event for the others on a
 // channel that the sender is on.
 func (c *Conn) clientEvent(app *proxy.App, f protocol.Frame) *protocol.Error {
-	data, ok := f.ClientData()
-	if !ok || f.Channel == "" {
+	if f.Data == nil || f.Channel == "" {
 		return protocol.ErrClientShape
 	}
 	if !app.ClientEvents {
@@ -34,6 +32,7 @@ func (c *Conn) clientEvent(app *proxy.App, f protocol.Frame) *protocol.Error {
 	if utf8.RuneCountInString(f.Event) > protocol.MaxEventNameLength {
 		return protocol.ErrEventName(protocol.MaxEventNameLength)
 	}
+	data, _ := f.ClientData()
 	if limit := app.Limits.EventBytes; len(data) > limit {
 		return protocol.ErrClientSize(len(data), limit)
 	}
@@ -42,7 +41,7 @@ func (c *Conn) clientEvent(app *proxy.App, f protocol.Frame) *protocol.Error {
 		ID:        e.nextID(),
 		Topic:     sub.channel.topic(),
 		Name:      f.Event,
-		Data:      bytes.Clone(data),
+		Data:      data,
 		Except:    c.id,
 		UserID:    sub.userID,
 		Socket:    c.id,

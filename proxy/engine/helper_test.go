@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -38,6 +39,7 @@ type nodeSettings struct {
 	broker   func(proxy.Broker) proxy.Broker
 	presence func(proxy.Presence) proxy.Presence
 	kinds    proxy.Kinds // records to keep; 0: no tap
+	node     uint64      // 0: 7
 }
 
 // run starts a node, which ends with the test. Inside a synctest bubble t is
@@ -54,7 +56,7 @@ func run(t testing.TB, s nodeSettings) *node {
 	}
 	n.app.Store(&app)
 	settings := Settings{
-		Node:     7,
+		Node:     cmp.Or(s.node, 7),
 		Apps:     func(id string) (*proxy.App, bool) { a := n.app.Load(); return a, a.ID == id },
 		Broker:   memory.NewBroker(),
 		Presence: memory.NewPresence(),

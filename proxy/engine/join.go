@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -29,20 +28,19 @@ func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Memb
 		return err
 	}
 	sub := &subscription{member: fanout.Member{Outlet: c.out}, channel: ch}
-	var success []byte
+	success := protocol.AppendSubscriptionSucceeded(nil, ch.name)
+	var members []protocol.Member
 	arrived := false
-	if m == nil {
-		success = protocol.AppendSubscriptionSucceeded(nil, ch.name)
-	} else {
-		members, first, err := e.enter(app, c, ch, m)
-		if err != nil {
+	if m != nil {
+		var err *protocol.Error
+		if members, arrived, err = e.enter(app, c, ch, m); err != nil {
 			e.unlisten(ch)
 			return err
 		}
-		sub.userID, arrived = m.UserID, first
+		sub.userID = m.UserID
 		success = protocol.AppendPresenceSucceeded(nil, ch.name, members)
 	}
-	count, miss := e.enroll(c, sub, success)
+	count, miss := e.enroll(c, sub, success, members)
 	c.mu.Lock()
 	c.joined.add(sub)
 	c.mu.Unlock()
@@ -76,33 +74,24 @@ func (e *Engine) unlisten(ch *channel) {
 	}
 }
 
-// enter adds c to the members of a presence channel and tells the others, who
-// do not include c as it is not in the group yet.
-func (e *Engine) enter(app *proxy.App, c *Conn, ch *channel, m *protocol.Member) ([]protocol.Member, bool, *protocol.Error) {
-	limit := app.Limits.PresenceMembers
-	members, first, err := e.presence.Join(context.Background(), ch.topic(), *m, c.id, limit)
-	switch {
-	case errors.Is(err, proxy.ErrChannelFull):
-		return nil, false, protocol.ErrPresenceFull(ch.name, limit)
-	case err != nil:
-		e.failed(err, ch.topic(), "join a presence channel")
-		return nil, false, protocol.ErrUnavailable
-	}
-	if first {
-		e.tell(&proxy.Event{Topic: ch.topic(), Name: newsMemberAdded, UserID: m.UserID, Data: m.Info, Except: c.id})
-	}
-	return members, first, nil
-}
-
-// enroll adds the subscription to the channel's group, and sends before
-// anything else the confirmation and, on a cache channel, what is kept.
-func (e *Engine) enroll(c *Conn, sub *subscription, success []byte) (count int, miss bool) {
+// enroll adds the subscription to the channel's group. The confirmation, and
+// on a cache channel what is kept, are sent before anything else. members are
+// the answer of Presence, of presence channels only.
+func (e *Engine) enroll(c *Conn, sub *subscription, success []byte, members []protocol.Member) (count int, miss bool) {
 	ch := sub.channel
-	if !ch.name.Cached() {
+	if ch.rare == nil {
 		return ch.group.Join(&sub.member, func() { c.send(success) }), false
 	}
 	ch.rare.mu.Lock()
 	defer ch.rare.mu.Unlock()
+	if members != nil {
+		e.reconcile(ch, members)
+		ch.rare.roster.known[sub.userID]++
+		defer e.catchUp(ch)
+	}
+	if !ch.name.Cached() {
+		return ch.group.Join(&sub.member, func() { c.send(success) }), false
+	}
 	kept := ch.rare.fresh(time.Now())
 	count = ch.group.Join(&sub.member, func() {
 		c.send(success)
@@ -130,16 +119,7 @@ func (e *Engine) leaveHeld(c *Conn, sub *subscription) {
 	ch.turn.Lock()
 	defer ch.turn.Unlock()
 	count := ch.group.Leave(&sub.member)
-	gone := false
-	if ch.name.Kind() == protocol.Presence {
-		last, err := e.presence.Leave(context.Background(), ch.topic(), sub.userID, c.id)
-		if err != nil {
-			e.failed(err, ch.topic(), "leave a presence channel")
-		}
-		if gone = last; gone {
-			e.tell(&proxy.Event{Topic: ch.topic(), Name: newsMemberRemoved, UserID: sub.userID})
-		}
-	}
+	gone := ch.name.Kind() == protocol.Presence && e.exit(c, sub)
 	e.unlisten(ch)
 	e.recordLeave(c, sub, count, gone)
 	if app, ok := e.apps(ch.tenant.id); ok {

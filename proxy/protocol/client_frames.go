@@ -61,8 +61,8 @@ func (f Frame) IsClientEvent() bool { return strings.HasPrefix(f.Event, ClientEv
 
 // ClientData returns what the data of a client event becomes in the
 // delivered "data" string: a string's own text, and the JSON text of
-// anything else (vendor documentation: "Double encoding"). ok is false when
-// there is no data.
+// anything else (vendor documentation: "Double encoding"). It is a copy. ok
+// is false when there is no data.
 func (f Frame) ClientData() (data []byte, ok bool) {
 	if len(f.Data) == 0 {
 		return nil, false
@@ -70,7 +70,7 @@ func (f Frame) ClientData() (data []byte, ok bool) {
 	if f.Data[0] == '"' {
 		return AppendText(make([]byte, 0, len(f.Data)), f.Data), true
 	}
-	return f.Data, true
+	return bytes.Clone(f.Data), true
 }
 
 // Subscribe is the data of pusher:subscribe. An absent, null or non-string
