@@ -35,7 +35,7 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 	failed := make(chan error, 1)
 	watching := newRing(failed, g.router.Run, g.outbox.Run, g.comparator.Run, g.host.Run,
 		func(ctx context.Context) error { return g.admin.Run(ctx, operators) })
-	serving := newRing(failed, g.engine.Run, g.sessions.Run, g.websocket.Run, g.streams.Run)
+	serving := newRing(failed, g.engine.Run, g.doubles.Run, g.relay.Run, g.sessions.Run, g.websocket.Run, g.streams.Run)
 	entering := newRing(failed, func(ctx context.Context) error { return g.front.Run(ctx, listeners) })
 	if started != nil {
 		started()
@@ -63,7 +63,10 @@ func (g *gateway) drain() {
 	g.log.Info().Dur("over", over).Msg("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), over+drainSlack)
 	defer cancel()
-	if err := g.engine.Drain(ctx, over); err != nil {
+	var draining errgroup.Group
+	draining.Go(func() error { return g.engine.Drain(ctx, over) })
+	draining.Go(func() error { return g.relay.Drain(ctx, over) })
+	if err := draining.Wait(); err != nil {
 		g.log.Warn().Err(err).Msg("drain incomplete; the remaining connections are cut")
 	}
 }

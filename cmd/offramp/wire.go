@@ -221,6 +221,9 @@ func (g *gateway) appIs(is func(*proxy.App) bool) func(string) bool {
 
 // connect gives a new connection to whoever serves its app.
 func (g *gateway) connect(app *proxy.App, client proxy.Client, out session.Outlet) (session.Conn, *protocol.Error) {
+	if g.relay.Takes(app) {
+		return g.relay.Connect(app, client, out)
+	}
 	conn, refused := g.engine.Connect(app, client, out)
 	if refused != nil {
 		return nil, refused
