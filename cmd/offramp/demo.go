@@ -147,8 +147,8 @@ func (d *demo) build(dir string) error {
 		return err
 	}
 	app := *gate.Apps[0]
-	app.Stage = proxy.StageExited
-	//UP app.Upstream = &proxy.Upstream{WebSocket: "ws://" + vendor.Listen, API: "http://" + vendor.Listen}
+	app.Stage = proxy.StageShadow
+	app.Upstream = &proxy.Upstream{WebSocket: "ws://" + vendor.Listen, API: "http://" + vendor.Listen}
 	app.Backends = []proxy.Backend{{
 		Name: "nats", Plugin: "nats", Role: proxy.RoleShadow, Channels: []string{"*"}, Sample: 1,
 		Settings: map[string]any{"url": d.nats.ClientURL(), "faults": d.options.faults},
