@@ -59,6 +59,7 @@ type foreign struct {
 	own string
 }
 
+// Deliver implements translators.Observer.
 func (f foreign) Deliver(e translators.Envelope) {
 	if e.Origin != f.own {
 		f.Observer.Deliver(e)

@@ -14,22 +14,22 @@ import (
 // terminal, and then the fidelity table.
 func (r Report) WriteText(w io.Writer) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "%s %s\n\n", r.Description.Name, r.Description.Version) //nolint:errcheck // Flush reports it
+	fmt.Fprintf(table, "%s %s\n\n", r.Description.Name, r.Description.Version)
 	for _, result := range r.Results {
 		detail := result.Rule
 		if result.Outcome != Passed {
 			detail = strings.ReplaceAll(result.Detail, "\n", "; ")
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", result.Outcome, result.Suite, detail) //nolint:errcheck // Flush reports it
+		fmt.Fprintf(table, "%s\t%s\t%s\n", result.Outcome, result.Suite, detail)
 	}
-	fmt.Fprintf(table, "\n%d passed, %d failed, %d skipped\n\n", r.count(Passed), r.count(Failed), r.count(Skipped)) //nolint:errcheck // Flush reports it
+	fmt.Fprintf(table, "\n%d passed, %d failed, %d skipped\n\n", r.count(Passed), r.count(Failed), r.count(Skipped))
 	writeFidelity(table, r.Description)
 	return table.Flush()
 }
 
 func writeFidelity(w io.Writer, d translators.Description) {
 	for _, row := range FidelityRows(d) {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", row[0], row[1], row[2]) //nolint:errcheck // the caller flushes
+		fmt.Fprintf(w, "%s\t%s\t%s\n", row[0], row[1], row[2])
 	}
 }
 

@@ -134,9 +134,9 @@ func checkFields(ctx context.Context, k *kit) error {
 // compareFields compares what the translator declares to carry.
 func (k *kit) compareFields(got, want translators.Envelope) error {
 	var wrong []error
-	check := func(field string, got, want any) {
-		if got != want {
-			wrong = append(wrong, fmt.Errorf("event %q: %s is %q, want %q", want, field, got, want))
+	check := func(field string, is, due any) {
+		if is != due {
+			wrong = append(wrong, fmt.Errorf("event %q: %s is %q, want %q", want.Event, field, is, due))
 		}
 	}
 	check("event name", got.Event, want.Event)

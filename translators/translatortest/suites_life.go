@@ -149,6 +149,9 @@ func checkKill(ctx context.Context, k *kit) error {
 	if _, err := publisher.send(ctx, items[:half]); err != nil {
 		return err
 	}
+	if err := publisher.until(ctx, suitePatience, func() bool { return len(publisher.acks) > 0 }); err != nil {
+		return err
+	}
 	if err := syscall.Kill(publisher.instance.process.PID(), syscall.SIGKILL); err != nil {
 		return fmt.Errorf("kill the plugin: %w", err)
 	}
