@@ -220,7 +220,7 @@ func TestValuesThatAreFine(t *testing.T) {
 			"apps:\r\n  - " + app + "}\r\n",
 			func(c *Config) bool { return c.Apps[0].ID == "a" },
 		},
-		"a server-to-user pattern is refused, a catch-all is not": {
+		"a rule for every channel": {
 			"apps: [" + app + ", upstream: {cluster: eu}, rules: [{channels: '*', stage: observe}]}]",
 			func(c *Config) bool { return c.Apps[0].Rules[0].Stage == proxy.StageObserve },
 		},
