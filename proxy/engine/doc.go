@@ -5,23 +5,33 @@
 // # What is where
 //
 //   - Engine (engine.go): the apps' connections and channels, and Run.
-//   - Conn (conn.go, handle_*.go): one client connection and its commands.
-//   - tenant (tenant.go): one app's share of the node: shards of channels,
-//     the signed-in users, the counters.
-//   - channel (channel.go): one channel of one app; who is subscribed.
-//   - Publish (publish.go): an event's way from acceptance to the group.
+//   - Conn (conn.go, handle.go, handle_*.go): one connection and its commands.
+//   - tenant (tenant.go): one app's share of the node, in shards.
+//   - channel (channel.go, join.go): one channel of one app, who joins and leaves.
+//   - roster (presence.go), kept events (cache.go), counts (counts.go), signed-in
+//     users and watchlists (account.go): what only some channels have.
+//   - Publish, deliver (publish.go, deliver.go): an event's way from acceptance
+//     through the broker to the channel's fanout.Group.
+//
+// # Several nodes
+//
+// Nodes share nothing but a Broker and a Presence. What one has to tell the
+// others, such as that a member has come, travels as an event (publish.go,
+// news). Counts of subscriptions, occupied and vacated, and kept events are
+// each node's own.
 //
 // # Locks, in the order in which they are taken
 //
 //  1. Conn.turn: the commands of a connection, and its end, one at a time.
-//  2. channel.turn: joins and leaves of one channel, one at a time; records of
-//     a channel are offered under it, so that they cannot swap. It is the only
-//     lock held across calls of Presence and Broker, which may be remote: a
-//     slow one holds up its own channel's joins and leaves, nothing else.
-//  3. a Broker's own ordering of one topic.
-//  4. channel extras' mu, tenant shard mu, Conn.mu, schedule mu: leaves, held
-//     for a few instructions; of these only extras' mu is held while a
-//     fanout.Group is called.
+//  2. channel.turn: joins and leaves of one channel, one at a time. Records of
+//     a channel are offered under it, so that they cannot swap. Beside Conn.turn
+//     it is the only lock held across calls of Presence and Broker, which may be
+//     remote: a slow one holds up its own channel's joins and leaves, and nothing
+//     else. Delivery does not take it.
+//  3. a Broker's own, which puts the events of a topic in order.
+//  4. rare.mu: of presence and cache channels; held across calls of the group.
+//  5. a fanout.Group's own.
+//  6. leaves, held for a few instructions: a shard's mu, Conn.mu, schedule's mu.
 //
 // No lock is held across a write to a client: outlets queue.
 package engine

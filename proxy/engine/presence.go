@@ -58,18 +58,23 @@ func (e *Engine) exit(c *Conn, sub *subscription) (last bool) {
 		e.failed(err, ch.topic(), "leave a presence channel")
 	}
 	removed := &proxy.Event{Topic: ch.topic(), Name: newsMemberRemoved, UserID: sub.userID}
-	ch.rare.mu.Lock()
-	ch.rare.roster.known[sub.userID]--
-	if last {
-		e.apply(ch, removed)
-	}
-	e.catchUp(ch)
-	ch.rare.mu.Unlock()
+	e.strike(ch, removed, last)
 	if last {
 		e.tell(removed)
 		e.correct(ch, sub.userID, newsMemberAdded)
 	}
 	return last
+}
+
+// strike takes a socket, and if it was the last its user, off the roster.
+func (e *Engine) strike(ch *channel, removed *proxy.Event, last bool) {
+	ch.rare.mu.Lock()
+	defer ch.rare.mu.Unlock()
+	ch.rare.roster.known[removed.UserID]--
+	if last {
+		e.apply(ch, removed)
+	}
+	e.catchUp(ch)
 }
 
 // correct makes up for a user who has come back on another node before this
