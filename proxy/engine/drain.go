@@ -17,6 +17,17 @@ func (e *Engine) Drain(ctx context.Context, over time.Duration) error {
 	e.draining.Store(true)
 	conns := e.conns.all(nil)
 	e.log.Info().Int("connections", len(conns)).Dur("over", over).Msg("draining")
+	return release(ctx, conns, over)
+}
+
+// Release closes an app's connections in the way of Drain, and refuses none:
+// the clients come back to whoever serves them now.
+func (e *Engine) Release(ctx context.Context, app string, over time.Duration) error {
+	t := e.tenant(app)
+	return release(ctx, e.conns.all(func(c *Conn) bool { return c.tenant == t }), over)
+}
+
+func release(ctx context.Context, conns []*Conn, over time.Duration) error {
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

@@ -85,3 +85,25 @@ func TestDrainStopsWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+func TestReleaseSendsOneAppsClientsBackAndRefusesNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := run(t, nodeSettings{})
+		c := n.dial()
+		if err := n.Release(t.Context(), "another app", 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if code, _ := c.closed(); code != 0 {
+			t.Errorf("the client of another app is closed with %d", code)
+		}
+		if err := n.Release(t.Context(), n.app.Load().ID, 0); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if code, _ := c.closed(); code != protocol.CodeReconnect {
+			t.Errorf("closed with %d, want %d", code, protocol.CodeReconnect)
+		}
+		n.dial()
+	})
+}

@@ -16,6 +16,9 @@ type Publication struct {
 	Data     []byte            // content of the "data" string; kept, so never changed afterwards
 	Except   protocol.SocketID // skipped on delivery; empty: nobody
 	Origin   proxy.Leg         // where it entered; empty: this engine
+	// Of a client event that a client of another leg sent:
+	Publisher proxy.Publisher
+	UserID    string // its presence user
 }
 
 // Publish accepts an event on each of its channels, in their order. Cache
@@ -34,7 +37,8 @@ func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) err
 			Name:      p.Name,
 			Data:      p.Data,
 			Except:    p.Except,
-			Publisher: proxy.ByServer,
+			Publisher: p.Publisher,
+			UserID:    p.UserID,
 			Origin:    p.Origin,
 			At:        now,
 		}
