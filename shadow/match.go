@@ -89,11 +89,17 @@ func identical(s *slot, a *arrival) bool {
 	if !s.id.IsZero() && !a.id.IsZero() {
 		return s.id == a.id
 	}
-	return s.key == a.key
+	return s.key == a.key && !strangers(s, a)
 }
 
-// apart reports whether ids say that the two are different events.
-func apart(s *slot, a *arrival) bool { return !s.id.IsZero() && !a.id.IsZero() && s.id != a.id }
+// apart reports whether ids or senders say that the two are different events.
+func apart(s *slot, a *arrival) bool { return otherID(s, a) || strangers(s, a) }
+
+func otherID(s *slot, a *arrival) bool { return !s.id.IsZero() && !a.id.IsZero() && s.id != a.id }
+
+// strangers reports whether the two have different senders, as far as both
+// sides say: several users of a room often send the same content at once.
+func strangers(s *slot, a *arrival) bool { return s.user != 0 && a.user != 0 && s.user != a.user }
 
 func (m *matcher) assign(s, a int) {
 	m.slotOf[a] = s
@@ -270,7 +276,7 @@ func (m *matcher) novel(in *input, a int) bool {
 
 func (m *matcher) alterable(in *input, s, a int) bool {
 	x, y := &in.slots[s], &in.arrivals[a]
-	return x.name == y.name && !apart(x, y) && distance64(x.at, y.at) <= in.window
+	return x.name == y.name && !otherID(x, y) && distance64(x.at, y.at) <= in.window
 }
 
 func fill(s []int, n int) []int {
