@@ -16,12 +16,14 @@ import (
 	"github.com/offramp/offramp/proxy/transport/hijack"
 )
 
-// Limits of the HTTP side. A peer has readTimeout from its connection's first
-// moment, or from a further request's first byte, for a whole request.
+// Limits of the HTTP side.
 const (
-	readTimeout    = 10 * time.Second
+	// DefaultRequestTimeout is the patience with a request that comes slowly.
+	DefaultRequestTimeout = 10 * time.Second
+
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 90 * time.Second
+	idleWorker     = 2 * time.Second // how long a goroutine waits for the next connection
 	maxHeaderBytes = 16 << 10
 	// DefaultMaxBodyBytes holds the largest batch of the HTTP API: ten events
 	// of 10 KiB, each byte of which may be escaped as six.
@@ -50,7 +52,11 @@ type Settings struct {
 	API          fasthttp.RequestHandler // everything below prefix/apps/ and prefix/users/
 	TLS          *tls.Config             // nil: plain TCP
 	MaxBodyBytes int                     // of a request; 0: DefaultMaxBodyBytes
-	Log          zerolog.Logger
+	// RequestTimeout is the time a peer has for a whole request, counted from
+	// its connection's first moment, and for further requests from the first
+	// byte. 0: DefaultRequestTimeout.
+	RequestTimeout time.Duration
+	Log            zerolog.Logger
 }
 
 // Front serves the public port.
@@ -65,12 +71,16 @@ func New(s Settings) *Front {
 	if s.MaxBodyBytes == 0 {
 		s.MaxBodyBytes = DefaultMaxBodyBytes
 	}
+	if s.RequestTimeout == 0 {
+		s.RequestTimeout = DefaultRequestTimeout
+	}
 	f := &Front{settings: s}
 	f.server = &fasthttp.Server{
 		Handler:                      f.route,
 		ErrorHandler:                 onError,
 		Logger:                       logger{s.Log},
-		ReadTimeout:                  readTimeout,
+		ReadTimeout:                  s.RequestTimeout,
+		MaxIdleWorkerDuration:        idleWorker,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
 		ReadBufferSize:               maxHeaderBytes,

@@ -56,15 +56,18 @@ func (m *metrics) refused(app *proxy.App, c proxy.Client, err *protocol.Error) {
 func (m *metrics) panicked() { m.panics.Inc() }
 
 // codeLabel keeps the number of label values small: peers may send any code.
+// Told apart are those of RFC 6455 and those that the gateway closes with.
 func codeLabel(code int) string {
-	switch {
-	case code == 0:
+	switch code {
+	case 0:
 		return "1006"
-	case code >= 1000 && code <= 1015, code >= 4000 && code <= 4399:
+	case protocol.CodeUnauthorized, protocol.CodeOverCapacity, protocol.CodeReconnect, protocol.CodePongTimeout:
 		return strconv.Itoa(code)
-	default:
-		return "other"
 	}
+	if code >= 1000 && code <= 1015 {
+		return strconv.Itoa(code)
+	}
+	return "other"
 }
 
 var _ prometheus.Collector = (*Server)(nil)

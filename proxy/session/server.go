@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -62,6 +63,7 @@ type Server struct {
 	settings Settings
 	metrics  metrics
 	clock    clock
+	ended    atomic.Bool // Run has
 	shards   [shardCount]shard
 }
 
@@ -80,6 +82,7 @@ func (s *Server) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.ended.Store(true)
 			s.abort()
 			return nil
 		case <-ticker.C:
@@ -130,6 +133,9 @@ func (s *Server) Open(app *proxy.App, client proxy.Client, link Link) (*Session,
 	ses.conn = conn
 	s.metrics.opened(ses)
 	s.add(ses)
+	if s.ended.Load() {
+		ses.abort()
+	}
 	return ses, nil
 }
 

@@ -84,14 +84,18 @@ func (sh *shard) abort() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, ses := range sh.sessions {
-		ses.Close(protocol.ErrReconnect.Code, protocol.ErrReconnect.Message)
-		ses.link.Abort()
+		ses.abort()
 	}
+}
+
+func (s *Session) abort() {
+	s.Close(protocol.ErrReconnect.Code, protocol.ErrReconnect.Message)
+	s.link.Abort()
 }
 
 func (s *Session) checkLiveness(now time.Duration) {
 	seen := time.Duration(s.seen.Load())
-	if s.pinged < seen {
+	if s.pinged <= seen { // the clock is coarse: an answer may bear the time of its ping
 		s.pinged = 0
 	}
 	switch {

@@ -32,6 +32,7 @@ type conn struct {
 	// Owned by the goroutine that the connection has.
 	poller *poller // that it was listed with
 	early  []byte  // came right behind the handshake's request
+	linger int     // bytes that may still be read past; 0: no bound yet
 	code   int     // how the peer says that it ends the connection; 0: it has not
 	reason string
 }
@@ -87,10 +88,12 @@ func (c *conn) Ping() { c.out.Ping() }
 func (c *conn) Abort() { c.out.Shut() }
 
 // step reads one message, or one ping or pong, and passes messages to the
-// session. It reports false when the peer has closed, has broken the protocol
-// or is gone. Once a close frame was sent messages are only read past, up to
-// the peer's answer.
+// session. It reports false when the connection is to be finished: either side
+// has sent a close frame, the peer has broken the protocol, or it is gone.
 func (c *conn) step() bool {
+	if _, closing := c.out.Sent(); closing {
+		return false
+	}
 	if c.control() {
 		return true
 	}
@@ -142,9 +145,6 @@ func (c *conn) message(kind int, r io.Reader) error {
 	if _, err := buf.ReadFrom(r); err != nil {
 		return err
 	}
-	if _, closing := c.out.Sent(); closing {
-		return nil
-	}
 	if !utf8.Valid(buf.Bytes()) {
 		c.out.Close(protocol.CloseBadData, errNotUTF8.Error())
 		return errNotUTF8
@@ -177,7 +177,7 @@ func (c *conn) finish() {
 	c.out.Shut()
 }
 
-// maxLinger bounds what is read past while waiting for the peer to close.
+// maxLinger bounds what is read past.
 const maxLinger = 1 << 20
 
 // await reads until the peer answers the close frame or closes, or until the
@@ -185,6 +185,7 @@ const maxLinger = 1 << 20
 // no longer be told apart: the peer sees the end of the output at once, and
 // any input is read past.
 func (c *conn) await() {
+	c.linger = maxLinger
 	for {
 		_, _, err := c.ws.NextReader()
 		var closed *websocket.CloseError
@@ -194,7 +195,7 @@ func (c *conn) await() {
 			return
 		default:
 			c.out.EndOutput()
-			_, _ = io.CopyN(io.Discard, c.raw, maxLinger)
+			_, _ = io.Copy(io.Discard, (*wire)(c))
 			return
 		}
 	}

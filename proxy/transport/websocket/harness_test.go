@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,6 +39,15 @@ type gateway struct {
 	server   *websocket.Server
 	open     atomic.Int64
 	ended    chan ended
+
+	mu   sync.Mutex
+	outs []session.Outlet // of every connection there was, in order
+}
+
+func (g *gateway) outlets() []session.Outlet {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.outs
 }
 
 // ended is how a connection's end was told.
@@ -102,10 +112,10 @@ func start(t testing.TB, prefix string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{ended: make(chan ended, 64)}
+	g := &gateway{ended: make(chan ended, 256)}
 	g.sessions = session.New(session.Settings{Apps: registry, Log: zerolog.Nop(), Connect: g.connect})
 	g.server = websocket.New(websocket.Settings{Sessions: g.sessions, MaxMessageBytes: maxMessage, Log: zerolog.Nop()})
-	f := front.New(front.Settings{Prefix: prefix, WebSocket: g.server, Log: zerolog.Nop()})
+	f := front.New(front.Settings{Prefix: prefix, WebSocket: g.server, RequestTimeout: time.Second, Log: zerolog.Nop()})
 	listeners, err := front.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +140,9 @@ func (g *gateway) connect(app *proxy.App, _ proxy.Client, out session.Outlet) (s
 		return nil, protocol.ErrOverQuota
 	}
 	g.open.Add(1)
+	g.mu.Lock()
+	g.outs = append(g.outs, out)
+	g.mu.Unlock()
 	out.Send(fanout.One([]byte(greeting)), 0)
 	return &echo{gateway: g, out: out}, nil
 }

@@ -88,7 +88,7 @@ func (p *poller) wakeAll() {
 	}
 }
 
-// add lists a connection and watches it for the first time.
+// add lists a connection, for watch.
 func (p *poller) add(c *conn, fd int) error {
 	p.mu.Lock()
 	if missing := fd + 1 - len(p.conns); missing > 0 {
@@ -96,11 +96,13 @@ func (p *poller) add(c *conn, fd int) error {
 	}
 	p.conns[fd] = c
 	p.mu.Unlock()
-	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)})
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: int32(fd)})
 }
 
-// again watches a connection that was woken.
-func (p *poller) again(fd int) error {
+// watch waits for the next event of a listed connection, or one that is there
+// already. It may come too late, when the descriptor is another connection's:
+// that one then has an event that means nothing.
+func (p *poller) watch(fd int) error {
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)})
 }
 

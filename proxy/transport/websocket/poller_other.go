@@ -18,5 +18,5 @@ func (*poller) run(ctx context.Context) error {
 }
 
 func (*poller) add(*conn, int) error { return errors.ErrUnsupported }
-func (*poller) again(int) error      { return errors.ErrUnsupported }
+func (*poller) watch(int) error      { return errors.ErrUnsupported }
 func (*poller) forget(*conn, int)    {}

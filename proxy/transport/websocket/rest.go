@@ -17,16 +17,17 @@ func (c *conn) rest() bool {
 	if p == nil || fd < 0 {
 		return false
 	}
-	c.resting.Store(true)
-	if _, closing := c.out.Sent(); closing { // it may have woken nobody, just before
-		return !c.resting.CompareAndSwap(true, false)
-	}
-	watch := p.again
 	if c.poller == nil {
+		if p.add(c, fd) != nil {
+			return false
+		}
 		c.poller = p
-		watch = func(fd int) error { return p.add(c, fd) }
 	}
-	if err := watch(fd); err != nil {
+	c.resting.Store(true)
+	// From here on another goroutine may have c. An outbox that ended just
+	// before woke nobody.
+	_, closing := c.out.Sent()
+	if closing || p.watch(fd) != nil {
 		return !c.resting.CompareAndSwap(true, false)
 	}
 	return true

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"time"
 )
@@ -24,8 +25,16 @@ func (w *wire) Read(p []byte) (int, error) {
 	if n > 0 && w.session != nil {
 		w.session.Seen()
 	}
+	if w.linger > 0 {
+		if w.linger -= n; w.linger <= 0 {
+			w.linger, err = 1, errTooMuch
+		}
+	}
 	return n, err
 }
+
+// errTooMuch ends the reading past a peer that does not stop sending.
+var errTooMuch = errors.New("too much input behind a close frame")
 
 // First bytes of control frames (RFC 6455, section 5.2), and the size of the
 // longest.
