@@ -28,6 +28,10 @@ type Counts struct {
 	Extra      int64            // delivered by the candidate only
 	Rejected   map[string]int64 // refused by the candidate, by its result code
 
+	// Affected is how many clients the reference delivered the missing events
+	// to, summed over the events.
+	Affected int64
+
 	ReferenceMissing   int64 // not delivered by the reference, of Expected
 	ReferenceDuplicate int64
 	ReferenceReordered int64
@@ -62,6 +66,7 @@ func (c *Counts) Add(o *Counts) {
 	c.SameJSON += o.SameJSON
 	c.Unknown += o.Unknown
 	c.Extra += o.Extra
+	c.Affected += o.Affected
 	addCounts(&c.Rejected, o.Rejected)
 	addCounts(&c.Signatures, o.Signatures)
 	c.ReferenceMissing += o.ReferenceMissing

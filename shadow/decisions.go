@@ -2,6 +2,7 @@ package shadow
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
@@ -58,7 +59,7 @@ func (s *state) decided(a *appState, topic proxy.Topic, r *proxy.Record, at int6
 	}
 	for leg, cand := range v.by {
 		if leg != reference && (r.Leg == reference || r.Leg == leg) {
-			s.countDecision(a, q, pairKey{App: a.id, Reference: reference, Candidate: leg}, ref+" | "+cand, at)
+			s.countDecision(a, q, pairKey{App: a.id, Reference: reference, Candidate: leg}, ref+between+cand, at)
 		}
 	}
 }
@@ -90,4 +91,19 @@ func (a *appState) forgetQuestions(before int64) {
 			delete(a.questions, q)
 		}
 	}
+}
+
+// Decided reports whether a cell is about decisions, and on what.
+func Decided(k Key) (action string, ok bool) { return strings.CutPrefix(k.Event, decisionEvent) }
+
+// IsPresence reports whether a cell is about the members of presence channels.
+func IsPresence(k Key) bool { return k.Event == presenceEvent }
+
+// between is what stands between the two decisions in Counts.Decisions.
+const between = " | "
+
+// SplitDecision takes a key of Counts.Decisions apart.
+func SplitDecision(both string) (reference, candidate string) {
+	reference, candidate, _ = strings.Cut(both, between)
+	return reference, candidate
 }

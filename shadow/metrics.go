@@ -1,8 +1,6 @@
 package shadow
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -78,7 +76,7 @@ func (c *Comparator) Collect(out chan<- prometheus.Metric) {
 func differentDecisions(c *Counts) int64 {
 	var n int64
 	for both, k := range c.Decisions {
-		if reference, candidate, _ := strings.Cut(both, " | "); allows(reference) != allows(candidate) {
+		if reference, candidate := SplitDecision(both); allows(reference) != allows(candidate) {
 			n += k
 		}
 	}

@@ -257,6 +257,7 @@ func (p *sweeper) countSlot(s, leg int) {
 		return
 	case stateMissing:
 		c.Missing++
+		c.Affected += p.receivers(s)
 		p.exhibit("missing", s, leg)
 	case stateSeen:
 		p.countSeen(c, s, leg)
@@ -270,6 +271,20 @@ func (p *sweeper) countSlot(s, leg int) {
 		c.ReferenceDuplicate += int64(ref.again)
 	}
 	p.charge(leg, slot, o.state == stateMissing)
+}
+
+// receivers returns how many clients the reference delivered an event to. Of
+// relayed sockets only some are watched, so the channel's number stands in.
+func (p *sweeper) receivers(s int) int64 {
+	ref := p.outcome(s, 0)
+	switch {
+	case ref.first == nil:
+		return 0
+	case p.window.kind(0) == kindSockets:
+		return int64(max(1, p.window.legs[0].occupied.now()))
+	default:
+		return int64(ref.first.count)
+	}
 }
 
 func (p *sweeper) countSeen(c *Counts, s, leg int) {

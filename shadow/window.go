@@ -43,13 +43,14 @@ type published struct {
 
 // arrival is an event that a leg delivered.
 type arrival struct {
-	at   int64
-	id   proxy.EventID
-	key  uint64
-	user uint64
-	name uint32
-	body []byte
-	size int
+	at    int64
+	id    proxy.EventID
+	key   uint64
+	user  uint64
+	name  uint32
+	body  []byte
+	size  int
+	count int32 // receivers, where the leg says so
 }
 
 // answer is a backend's result for one event.

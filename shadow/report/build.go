@@ -30,6 +30,8 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 	for _, p := range ev.Pairs {
 		r.Pairs = append(r.Pairs, buildPair(p))
 	}
+	r.Exceptions = except(r, meta.Rules)
+	r.Suggestions = suggest(r)
 	r.Verdict = judge(r)
 	return r
 }
@@ -86,7 +88,7 @@ func (s *sums) add(c *shadow.Cell) {
 func buildPair(p shadow.Pair) Pair {
 	out := Pair{
 		Reference: string(p.Reference), Candidate: string(p.Candidate),
-		Cells: []Cell{}, Timeline: timeline(p.Cells), Curve: []Quantile{},
+		Cells: []Cell{}, Timeline: timeline(p.Cells), Presence: []Presence{}, Decisions: []Decision{},
 	}
 	var total sums
 	byKey := make(map[shadow.Key]*sums)
@@ -101,12 +103,57 @@ func buildPair(p shadow.Pair) Pair {
 		total.add(c)
 	}
 	for key, s := range byKey {
-		out.Cells = append(out.Cells, buildCell(key, s))
+		switch action, decided := shadow.Decided(key); {
+		case shadow.IsPresence(key):
+			out.Presence = append(out.Presence, buildPresence(key, &s.counts.Presence))
+		case decided:
+			out.Decisions = append(out.Decisions, buildDecisions(key, action, s.counts.Decisions)...)
+		default:
+			out.Cells = append(out.Cells, buildCell(key, s))
+		}
 	}
 	slices.SortFunc(out.Cells, worstFirst)
+	slices.SortFunc(out.Presence, func(a, b Presence) int {
+		return cmp.Or(cmp.Compare(b.MeanDivergence, a.MeanDivergence), cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Type, b.Type))
+	})
+	slices.SortFunc(out.Decisions, decisionsFirst)
 	out.Total = buildCell(shadow.Key{Type: "*", Pattern: "*", Event: "*"}, &total)
 	out.Curve = curve(&total.latency)
 	return out
+}
+
+func buildPresence(key shadow.Key, p *shadow.Presence) Presence {
+	out := Presence{
+		Type: key.Type, Pattern: key.Pattern, Seconds: p.Seconds, Episodes: p.Episodes, LongestS: p.Longest,
+		Ghosts: p.Ghosts, MissedJoins: p.MissedJoins, MissedLeaves: p.MissedLeaves, EarlyLeaves: p.EarlyLeaves, Unknown: p.Unknown,
+	}
+	if p.Seconds > 0 {
+		out.MeanDivergence = p.Divergence / p.Seconds
+	}
+	return out
+}
+
+func buildDecisions(key shadow.Key, action string, both map[string]int64) []Decision {
+	out := make([]Decision, 0, len(both))
+	for text, n := range both {
+		reference, candidate := shadow.SplitDecision(text)
+		out = append(out, Decision{
+			Action: action, Type: key.Type, Pattern: key.Pattern, Reference: reference, Candidate: candidate, Count: n,
+		})
+	}
+	return out
+}
+
+// decisionsFirst orders decisions: those that differ first, then by number.
+func decisionsFirst(a, b Decision) int {
+	order := func(d *Decision) int {
+		if d.differs() {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(order(&a), order(&b)), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Action, b.Action),
+		cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Type, b.Type), cmp.Compare(a.Reference, b.Reference), cmp.Compare(a.Candidate, b.Candidate))
 }
 
 // worstFirst orders cells by what hurts most.
@@ -128,11 +175,11 @@ func buildCell(key shadow.Key, s *sums) Cell {
 	cell := Cell{
 		Type: key.Type, Pattern: key.Pattern, Event: key.Event,
 		Expected: c.Expected, Matched: c.Matched, Missing: c.Missing, Duplicate: c.Duplicate, Reordered: c.Reordered,
-		PayloadDiffers: c.PayloadDiffers, Unknown: c.Unknown, Extra: c.Extra, Rejected: c.Rejected,
+		PayloadDiffers: c.PayloadDiffers, Unknown: c.Unknown, Extra: c.Extra, Rejected: c.Rejected, Affected: c.Affected,
 		Loss:    lossOf(c),
 		Dup:     Rates{Reference: rate(c.ReferenceDuplicate, c.Expected), Candidate: rate(c.Duplicate, c.Expected)},
 		Reorder: ReorderRates{Rates: Rates{Reference: rate(c.ReferenceReordered, c.Expected), Candidate: rate(c.Reordered, c.Expected)}, MaxDisplacement: c.MaxDisplacement},
-		Payload: Payload{Real: c.PayloadDiffers - c.SameJSON},
+		Payload: Payload{Real: c.PayloadDiffers - c.SameJSON, Signatures: c.Signatures},
 		Noise:   Noise{Siblings: c.Siblings, Missing: c.SiblingMissing, Reordered: c.SiblingReordered},
 	}
 	cell.Reorder.Noise = rate(c.SiblingReordered, c.Siblings)

@@ -230,6 +230,40 @@ func percentile(q float64) string {
 	}
 }
 
+// stripHeight is the height of the presence strip.
+const stripHeight = 70.0
+
+// presenceStrip shows the presence divergence over time.
+func presenceStrip(p Pair) template.HTML {
+	if len(p.Timeline) == 0 {
+		return ""
+	}
+	top := 0.01
+	for _, iv := range p.Timeline {
+		if iv.Divergence != nil {
+			top = max(top, *iv.Divergence)
+		}
+	}
+	s := newSVG("presence divergence over time", stripHeight)
+	x := s.times(p, stripHeight)
+	y := axis{low: 0, high: top, from: stripHeight - marginBelow, to: marginTop}
+	s.grid(y, []float64{0, top}, percent)
+	for _, iv := range p.Timeline {
+		if iv.Divergence == nil {
+			continue
+		}
+		from := x.at(float64(iv.Start.Unix()))
+		height := max(1, y.at(0)-y.at(*iv.Divergence))
+		class := "fill-good"
+		if *iv.Divergence > 0 {
+			class = "fill-bad"
+		}
+		s.rect(class, from, y.at(0)-height, x.at(float64(iv.Start.Unix())+iv.Seconds)-from, height,
+			fmt.Sprintf("%s: %s of the members differ", iv.Start.UTC().Format("2 Jan 15:04"), percent(*iv.Divergence)))
+	}
+	return s.done()
+}
+
 // Bounds of the heat map.
 const (
 	heatRows   = 20

@@ -83,12 +83,31 @@ func faulty() shadow.Evidence {
 		case pattern == "ticker-{int}" && minute%5 == 0:
 			return shadow.Counts{Missing: 4, Duplicate: 2}
 		case pattern == "presence-room-{int}" && minute > 20 && minute < 28:
-			return shadow.Counts{Missing: 1, Reordered: 3, PayloadDiffers: 1, MaxDisplacement: 2}
+			return shadow.Counts{
+				Missing: 1, Affected: 17, Reordered: 3, PayloadDiffers: 1, MaxDisplacement: 2,
+				Signatures: map[string]int64{"sent_at": 1},
+			}
 		case pattern == "private-user-{uuid}" && minute == 33:
 			return shadow.Counts{Unknown: 120, Rejected: map[string]int64{"THROTTLED": 7, "REJECTED_SIZE": 1}}
 		}
 		return shadow.Counts{}
 	}}.evidence()
+	pair := &ev.Pairs[0]
+	for minute := range 40 {
+		p := shadow.Presence{Seconds: 60}
+		if minute > 10 && minute < 14 {
+			p = shadow.Presence{Seconds: 60, Divergence: 12, Episodes: 1, Longest: 21, Ghosts: 1, MissedLeaves: 2}
+		}
+		pair.Cells = append(pair.Cells, shadow.Cell{
+			Key:   shadow.Key{Type: "presence", Pattern: "presence-room-{int}", Event: "pusher:presence"},
+			Start: start.Add(time.Duration(minute) * time.Minute), Span: time.Minute, Counts: shadow.Counts{Presence: p},
+		})
+	}
+	pair.Cells = append(pair.Cells, shadow.Cell{
+		Key:   shadow.Key{Type: "private", Pattern: "private-user-{uuid}", Event: "pusher:decide subscribe"},
+		Start: start, Span: time.Minute,
+		Counts: shadow.Counts{Decisions: map[string]int64{"allow | allow": 812, "deny 4009 | deny 4009": 3, "allow | deny 4009": 2}},
+	})
 	ev.Exhibits = []shadow.Exhibit{
 		{
 			Finding: "missing", Reference: "vendor", Candidate: "nats", Channel: "ticker-7", Pattern: "ticker-{int}", Event: "price",
@@ -106,8 +125,10 @@ func faulty() shadow.Evidence {
 }
 
 // clean is a week without a fault.
-func clean() shadow.Evidence {
-	ev := made{minutes: 60, perCell: 2000}.evidence()
+func clean() shadow.Evidence { return stretch(made{minutes: 60, perCell: 2000}.evidence()) }
+
+// stretch spreads an hour of evidence over a week and two hours.
+func stretch(ev shadow.Evidence) shadow.Evidence {
 	for i := range ev.Pairs[0].Cells {
 		c := &ev.Pairs[0].Cells[i]
 		c.Start = start.Add(c.Start.Sub(start) * 170)

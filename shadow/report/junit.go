@@ -26,22 +26,16 @@ type message struct {
 	Message string `xml:"message,attr"`
 }
 
-// pairGates are the gates judged on every pair, and runGates those on the run.
-var (
-	pairGates = []string{"loss", "payload_differs", "duplicate", "reorder", "extra", "rejected", "paired_p99", "unknown"}
-	runGates  = []string{"publish_path", "clients", "shed", "observe", "evidence"}
-)
-
 // WriteJUnit writes the report as JUnit's XML: a test case per pair and gate,
 // failed where the gate failed, and skipped where it cannot be judged yet.
 func WriteJUnit(w io.Writer, r *Report) error {
 	suite := junitSuite{Name: "offramp shadow " + r.Run.App}
 	for _, p := range r.Pairs {
-		for _, gate := range pairGates {
+		for _, gate := range pairGates() {
 			suite.add(junitOf(r, p.Reference, p.Candidate, gate))
 		}
 	}
-	for _, gate := range runGates {
+	for _, gate := range runGates() {
 		suite.add(junitOf(r, "", "", gate))
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {

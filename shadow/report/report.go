@@ -34,6 +34,10 @@ type Report struct {
 	Pairs       []Pair      `json:"pairs"`
 	Measurement Measurement `json:"measurement"`
 	Exhibits    []Exhibit   `json:"exhibits"`
+	// Exceptions are the ignore rules that were in force, and what they hid.
+	Exceptions []Exception `json:"exceptions"`
+	// Suggestions are ignore rules that a person might accept.
+	Suggestions []Rule `json:"suggestions"`
 }
 
 // Run says what was compared, when, and by what.
@@ -56,6 +60,8 @@ type Meta struct {
 	// Clients is the share of clients that come through the gateway, 0..1;
 	// nil when nobody measured it.
 	Clients *float64
+	// Rules are differences that somebody accepted.
+	Rules []Rule
 }
 
 // Coverage says how much of the traffic was seen.
@@ -76,6 +82,8 @@ type Pair struct {
 	Cells     []Cell     `json:"cells"`    // worst first
 	Timeline  []Interval `json:"timeline"` // the pair's counts over time
 	Curve     []Quantile `json:"latency_curve"`
+	Presence  []Presence `json:"presence"`
+	Decisions []Decision `json:"decisions"`
 }
 
 // Cell is the comparison of one kind of traffic over the whole run.
@@ -93,6 +101,10 @@ type Cell struct {
 	Unknown        int64            `json:"unknown"`
 	Extra          int64            `json:"extra"`
 	Rejected       map[string]int64 `json:"rejected,omitempty"`
+	Affected       int64            `json:"affected"` // deliveries to clients that the missing events would have been
+
+	// Accepted are the findings that ignore rules excuse, by name.
+	Accepted map[string]int64 `json:"accepted,omitempty"`
 
 	Loss    Loss         `json:"loss"`
 	Dup     Rates        `json:"dup"`
@@ -134,7 +146,42 @@ type Payload struct {
 	BytesEqual float64 `json:"bytes_equal"` // share with the same bytes
 	JSONEqual  float64 `json:"json_equal"`  // share equal as JSON
 	Real       int64   `json:"real"`        // events that differ as JSON too
+	// Signatures are those by the JSON paths that differ.
+	Signatures map[string]int64 `json:"signatures,omitempty"`
 }
+
+// Presence compares the member sets of presence channels of one pattern. The
+// divergence of a channel at a moment is the share of members that are on one
+// leg only.
+type Presence struct {
+	Type           string  `json:"type"`
+	Pattern        string  `json:"pattern"`
+	Seconds        float64 `json:"seconds"` // observed, summed over channels
+	MeanDivergence float64 `json:"mean_divergence"`
+	Episodes       int64   `json:"episodes"` // stretches beyond the grace
+	LongestS       float64 `json:"longest_s"`
+	Ghosts         int64   `json:"ghosts"`
+	MissedJoins    int64   `json:"missed_joins"`
+	MissedLeaves   int64   `json:"missed_leaves"`
+	EarlyLeaves    int64   `json:"early_leaves"`
+	Unknown        int64   `json:"unknown"`
+}
+
+// Decision is a cell of the table of what both legs decided on the same
+// questions: subscriptions, and calls of the HTTP API.
+type Decision struct {
+	Action    string `json:"action"`
+	Type      string `json:"type"`
+	Pattern   string `json:"pattern"`
+	Reference string `json:"ref"` // "allow", or "deny" with a code
+	Candidate string `json:"cand"`
+	Count     int64  `json:"count"`
+}
+
+// differs reports whether one leg allowed what the other refused.
+func (d *Decision) differs() bool { return (d.Reference == allow) != (d.Candidate == allow) }
+
+const allow = "allow"
 
 // Noise is the reference against itself: two of its sockets on one channel.
 type Noise struct {
@@ -175,7 +222,11 @@ type Interval struct {
 	Missing  int64         `json:"missing"`
 	Faults   int64         `json:"faults"` // missing, duplicate, reordered and altered together
 	Unknown  int64         `json:"unknown"`
-	Upper95  float64       `json:"loss_upper95"` // upper bound of loss from the start of the run to the end of this stretch
+	// Upper95 is the upper bound of the loss difference from the start of the
+	// run to the end of this stretch.
+	Upper95 float64 `json:"loss_upper95"`
+	// Divergence is the mean presence divergence; null when none was observed.
+	Divergence *float64 `json:"presence_divergence"`
 }
 
 // PatternSpan is one pattern's share of an Interval.

@@ -26,24 +26,27 @@ func upperBound(x, n float64) float64 {
 	case x <= exactUpTo:
 		return distuv.Beta{Alpha: x + 1, Beta: n - x}.Quantile(confidence)
 	default:
-		return wilsonUpper(x, n)
+		return wilsonUpper(x, n, z95)
 	}
 }
 
-func wilsonUpper(x, n float64) float64 {
-	p, z2 := x/n, z95*z95
-	return (p + z2/(2*n) + z95*math.Sqrt(p*(1-p)/n+z2/(4*n*n))) / (1 + z2/n)
+func wilsonUpper(x, n, z float64) float64 {
+	p, z2 := x/n, z*z
+	return (p + z2/(2*n) + z*math.Sqrt(p*(1-p)/n+z2/(4*n*n))) / (1 + z2/n)
 }
 
 // lowerBound returns the one-sided 95 % lower confidence bound.
-func lowerBound(x, n float64) float64 {
+func lowerBound(x, n float64) float64 { return lowerBoundAt(x, n, confidence) }
+
+// lowerBoundAt returns the one-sided lower bound of a given confidence.
+func lowerBoundAt(x, n, confidence float64) float64 {
 	switch {
 	case n <= 0 || x <= 0:
 		return 0
 	case x <= exactUpTo:
 		return distuv.Beta{Alpha: x, Beta: n - x + 1}.Quantile(1 - confidence)
 	default:
-		return 1 - wilsonUpper(n-x, n)
+		return 1 - wilsonUpper(n-x, n, distuv.UnitNormal.Quantile(confidence))
 	}
 }
 

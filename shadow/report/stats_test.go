@@ -35,7 +35,7 @@ func TestUpperBoundAgainstPublishedValues(t *testing.T) {
 
 // wilsonAtZero shows why the exact bound is used for few losses.
 func TestWilsonIsTooOptimisticAtZero(t *testing.T) {
-	wilson, exact := wilsonUpper(0, 1_000_000), upperBound(0, 1_000_000)
+	wilson, exact := wilsonUpper(0, 1_000_000, z95), upperBound(0, 1_000_000)
 	if !near(wilson, 2.7e-6, 0.01) || !near(exact, 3.0e-6, 0.01) {
 		t.Errorf("zero in a million: Wilson %g, exact %g, want 2.7e-6 and 3.0e-6", wilson, exact)
 	}

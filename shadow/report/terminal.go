@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +14,7 @@ const (
 	maxLines        = 40
 	maxTerminalLine = 118
 	maxReasons      = 6
-	maxPairs        = 4
+	maxPairs        = 3
 	maxCells        = 8
 )
 
@@ -103,8 +104,10 @@ func pairs(b *bytes.Buffer, r *Report) {
 			break
 		}
 		fmt.Fprintf(b, "%s > %s: %s\n", p.Reference, p.Candidate, clip(summary(p.Total), maxTerminalLine-30))
-		if text := speed(p.Total); text != "" {
-			fmt.Fprintf(b, "  %s\n", text)
+		for _, text := range []string{speed(p.Total), presenceLine(p), decisionsLine(p)} {
+			if text != "" {
+				fmt.Fprintf(b, "  %s\n", text)
+			}
 		}
 	}
 	b.WriteByte('\n')
@@ -126,6 +129,35 @@ func speed(c Cell) string {
 	}
 	return fmt.Sprintf("latency p50 %s ms, p99 %s ms; against the reference, same event: p50 %+.1f ms, p99 %+.1f ms",
 		ms(l.Candidate.P50), ms(l.Candidate.P99), l.PairedDelta.P50, l.PairedDelta.P99)
+}
+
+func presenceLine(p Pair) string {
+	if len(p.Presence) == 0 {
+		return ""
+	}
+	var sum Presence
+	for _, x := range p.Presence {
+		sum.Seconds += x.Seconds
+		sum.MeanDivergence += x.MeanDivergence * x.Seconds
+		sum.Episodes += x.Episodes
+		sum.LongestS = max(sum.LongestS, x.LongestS)
+	}
+	return fmt.Sprintf("presence: %s of the members differ on average; %d episodes, the longest %.1f s",
+		percent(sum.MeanDivergence/max(sum.Seconds, 1)), sum.Episodes, sum.LongestS)
+}
+
+func decisionsLine(p Pair) string {
+	if len(p.Decisions) == 0 {
+		return ""
+	}
+	var all, differ int64
+	for _, d := range p.Decisions {
+		all += d.Count
+		if d.differs() {
+			differ += d.Count
+		}
+	}
+	return fmt.Sprintf("decisions on subscriptions and calls: %d compared, %d differ", all, differ)
 }
 
 func ms(v float64) string { return fmt.Sprintf("%.1f", v) }
@@ -158,6 +190,11 @@ func cells(b *bytes.Buffer, r *Report) {
 }
 
 func footer(b *bytes.Buffer, r *Report) {
+	for _, x := range r.Exceptions {
+		if x.State != ruleInForce {
+			fmt.Fprintf(b, "ignore rule of %s for %s on %s is %s\n", x.Owner, x.Finding, cmp.Or(x.Pattern, "*"), x.State)
+		}
+	}
 	m := r.Measurement
 	path := "not known"
 	if p := r.Coverage.PublishPath; p != nil {

@@ -20,29 +20,36 @@ func timeline(cells []shadow.Cell) []Interval {
 	step := max(finest(cells), stepFor(to.Sub(from)))
 	from = from.Truncate(step)
 	buckets := make([]map[string]*PatternSpan, int(to.Sub(from)/step)+1)
-	missing := make([]int64, len(buckets))
+	sum := make([]shadow.Counts, len(buckets))
 	for i := range cells {
 		c := &cells[i]
 		at := int(c.Start.Sub(from) / step)
-		if empty(c) || at < 0 || at >= len(buckets) {
+		if at < 0 || at >= len(buckets) {
+			continue
+		}
+		sum[at].Add(&c.Counts)
+		if empty(c) {
 			continue
 		}
 		if buckets[at] == nil {
 			buckets[at] = make(map[string]*PatternSpan)
 		}
 		addSpan(buckets[at], c)
-		missing[at] += c.Counts.Missing
 	}
 	out := []Interval{}
-	var expected, lost int64
+	var so shadow.Counts // from the start of the run on
 	for i, spans := range buckets {
+		so.Add(&sum[i])
 		if spans == nil {
 			continue
 		}
 		iv := interval(from.Add(time.Duration(i)*step), step, spans)
-		iv.Missing = missing[i]
-		expected, lost = expected+iv.Expected, lost+iv.Missing
-		iv.Upper95 = upperBound(float64(lost), float64(expected))
+		iv.Missing = sum[i].Missing
+		iv.Upper95 = bound(boundLoss(so.Expected, so.Missing, so.ReferenceMissing, so.Clusters))
+		if p := sum[i].Presence; p.Seconds > 0 {
+			mean := p.Divergence / p.Seconds
+			iv.Divergence = &mean
+		}
 		out = append(out, iv)
 	}
 	return out

@@ -28,9 +28,12 @@ func TestVerdict(t *testing.T) {
 	always := func(c shadow.Counts) made {
 		return made{minutes: 60, perCell: 2000, faults: func(string, int) shadow.Counts { return c }}
 	}
-	week := func(m made) shadow.Evidence {
-		ev := m.evidence()
-		ev.To = ev.From.Add(7 * 24 * time.Hour)
+	week := func(m made) shadow.Evidence { return stretch(m.evidence()) }
+	beside := func(event string, c shadow.Counts) shadow.Evidence {
+		ev := week(always(shadow.Counts{}))
+		ev.Pairs[0].Cells = append(ev.Pairs[0].Cells, shadow.Cell{
+			Key: shadow.Key{Type: "presence", Pattern: "presence-room-{int}", Event: event}, Start: start, Span: time.Minute, Counts: c,
+		})
 		return ev
 	}
 	tests := map[string]struct {
@@ -43,7 +46,7 @@ func TestVerdict(t *testing.T) {
 		open     []string
 	}{
 		"a clean week": {evidence: week(always(shadow.Counts{})), state: Ready, code: 0},
-		"a clean hour": {evidence: always(shadow.Counts{}).evidence(), state: InsufficientData, code: 2, open: []string{"observe"}},
+		"a clean hour": {evidence: always(shadow.Counts{}).evidence(), state: InsufficientData, code: 2, open: []string{"checkpoints", "observe"}},
 		"a clean hour, and the gates ask for half of one": {
 			evidence: always(shadow.Counts{}).evidence(), gates: Gates{Observe: 30 * time.Minute}, state: Ready, code: 0,
 		},
@@ -52,7 +55,7 @@ func TestVerdict(t *testing.T) {
 			open: []string{"duplicate", "extra", "loss", "reorder"},
 		},
 		"no traffic": {evidence: shadow.Evidence{App: "app-id"}, state: InsufficientData, code: 2, open: []string{"evidence"}},
-		"loss":       {evidence: week(always(shadow.Counts{Missing: 2})), state: NotReady, code: 1, failed: []string{"loss"}},
+		"loss":       {evidence: week(always(shadow.Counts{Missing: 2})), state: NotReady, code: 1, failed: []string{"loss"}, open: []string{"checkpoints"}},
 		"loss that the reference has too": {
 			evidence: week(always(shadow.Counts{Missing: 1, ReferenceMissing: 1})), gates: Gates{Loss: 2e-4}, state: Ready,
 		},
@@ -84,8 +87,67 @@ func TestVerdict(t *testing.T) {
 				return ev
 			}(), state: InsufficientData, code: 2, open: []string{"shed"},
 		},
-		"the candidate is slower": {
-			evidence: week(always(shadow.Counts{})), gates: Gates{PairedP99: -1}, state: Ready,
+		"the candidate is slower than allowed": {
+			evidence: func() shadow.Evidence {
+				ev := week(always(shadow.Counts{}))
+				for range 1000 {
+					_ = ev.Pairs[0].Cells[0].Latency.Slower.RecordValue(80_000)
+				}
+				return ev
+			}(), state: NotReady, code: 1, failed: []string{"paired_p99"},
+		},
+		"a small pattern that fails does not hide among much that does not": {
+			evidence: week(made{minutes: 60, perCell: 200_000, faults: func(pattern string, minute int) shadow.Counts {
+				if pattern == "ticker-{int}" && minute < 45 {
+					return shadow.Counts{Missing: 60}
+				}
+				return shadow.Counts{}
+			}}), state: NotReady, code: 1, failed: []string{"loss"},
+		},
+		"members differ too much": {
+			evidence: beside("pusher:presence", shadow.Counts{Presence: shadow.Presence{Seconds: 1000, Divergence: 20}}),
+			state:    NotReady, code: 1, failed: []string{"presence"},
+		},
+		"members differ for too long": {
+			evidence: beside("pusher:presence", shadow.Counts{Presence: shadow.Presence{Seconds: 1e6, Divergence: 20, Longest: 11}}),
+			state:    NotReady, code: 1, failed: []string{"presence"},
+		},
+		"members differ a little": {
+			evidence: beside("pusher:presence", shadow.Counts{Presence: shadow.Presence{Seconds: 1e6, Divergence: 20, Longest: 9}}), state: Ready,
+		},
+		"one decision differs": {
+			evidence: beside("pusher:decide subscribe", shadow.Counts{Decisions: map[string]int64{"allow | allow": 9000, "deny 4009 | allow": 1}}),
+			state:    NotReady, code: 1, failed: []string{"decisions"},
+		},
+		"both refuse, with other codes": {
+			evidence: beside("pusher:decide subscribe", shadow.Counts{Decisions: map[string]int64{"deny | deny 4009": 12}}), state: Ready,
+		},
+		"duplicates that a rule accepts": {
+			evidence: week(always(shadow.Counts{Duplicate: 2})), meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "duplicate", Reason: "clients drop repeats by id", Owner: "ann", Expires: "2026-11-30"},
+			}}, state: ReadyWithExceptions,
+		},
+		"the same after the rule's last day": {
+			evidence: week(always(shadow.Counts{Duplicate: 2})), meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "duplicate", Reason: "clients drop repeats by id", Owner: "ann", Expires: "2026-11-01"},
+			}}, state: NotReady, code: 1, failed: []string{"duplicate"},
+		},
+		"a rule for another pattern": {
+			evidence: week(always(shadow.Counts{Duplicate: 2})), meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "duplicate", Pattern: "ticker-*", Reason: "clients drop repeats by id", Owner: "ann", Expires: "2026-11-30"},
+			}}, state: NotReady, code: 1, failed: []string{"duplicate"},
+		},
+		"a time stamp that a rule accepts": {
+			evidence: week(always(shadow.Counts{PayloadDiffers: 2, Signatures: map[string]int64{"sent_at": 2}})), meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "payload_differs", Paths: []string{"sent_at"}, Reason: "set on the way", Owner: "ann", Expires: "2026-11-30"},
+			}}, state: ReadyWithExceptions,
+		},
+		"more than the time stamp differs": {
+			evidence: week(always(shadow.Counts{PayloadDiffers: 2, Signatures: map[string]int64{"sent_at": 1, "body,sent_at": 1}})), meta: Meta{
+				Generated: start, Rules: []Rule{
+					{Finding: "payload_differs", Paths: []string{"sent_at"}, Reason: "set on the way", Owner: "ann", Expires: "2026-11-30"},
+				},
+			}, state: NotReady, code: 1, failed: []string{"payload_differs"},
 		},
 	}
 	for name, tc := range tests {
@@ -115,6 +177,58 @@ func TestInsufficientDataSaysHowMuchMoreAndWhen(t *testing.T) {
 		return
 	}
 	t.Error("the gate on loss is not among those that are open")
+}
+
+func TestReadyMustHoldAtTwoCheckpoints(t *testing.T) {
+	ev := made{minutes: 60, perCell: 2000}.evidence()
+	for i := range ev.Pairs[0].Cells { // three days of hardly anything, and then a lot in half a day
+		c := &ev.Pairs[0].Cells[i]
+		if c.Start.Equal(start) {
+			continue
+		}
+		c.Start = start.Add(72*time.Hour + c.Start.Sub(start)*10)
+	}
+	ev.To = start.Add(7 * 24 * time.Hour)
+	v := Build(ev, Gates{}, Meta{}).Verdict
+	if v.State != InsufficientData || !slices.Equal(open(v), []string{"checkpoints"}) {
+		t.Errorf("verdict %s, open gates %v, want checkpoints alone to be open", v.State, open(v))
+	}
+}
+
+func TestReadRules(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"a good rule": {text: "- {finding: missing, pattern: 'ticker-*', reason: r, owner: o, expires: 2026-12-31}"},
+		"no rules":    {text: "[]"},
+		"an unknown key": {
+			text: "- {finding: missing, patern: x, reason: r, owner: o, expires: 2026-12-31}", want: "patern",
+		},
+		"an unknown finding":             {text: "- {finding: lost, reason: r, owner: o, expires: 2026-12-31}", want: `finding "lost"`},
+		"no owner":                       {text: "- {finding: missing, reason: r, expires: 2026-12-31}", want: "owner"},
+		"no last day":                    {text: "- {finding: missing, reason: r, owner: o}", want: "expires"},
+		"paths of a finding without any": {text: "- {finding: missing, paths: [a], reason: r, owner: o, expires: 2026-12-31}", want: "paths"},
+		"every mistake at once":          {text: "- {finding: lost}\n- {finding: missing}", want: "rule 2"},
+		"not YAML":                       {text: "- [", want: "read ignore rules"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := ReadRules(strings.NewReader(tc.text))
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("ReadRules = %v, want an error about %q", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestPathsThatAlwaysDifferAreSuggestedAsARule(t *testing.T) {
+	r := build(made{minutes: 1, perCell: 100, faults: func(pattern string, _ int) shadow.Counts {
+		if pattern == "ticker-{int}" {
+			return shadow.Counts{PayloadDiffers: 100, Signatures: map[string]int64{"sent_at": 98, "price": 2}}
+		}
+		return shadow.Counts{}
+	}}.evidence())
+	if len(r.Suggestions) != 1 || r.Suggestions[0].Pattern != "ticker-{int}" || !slices.Equal(r.Suggestions[0].Paths, []string{"sent_at"}) {
+		t.Errorf("suggestions %+v, want one for sent_at on ticker-{int}", r.Suggestions)
+	}
 }
 
 func TestVerify(t *testing.T) {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -30,18 +31,7 @@ func Verify(r *Report) error {
 func verifyTotal(p *Pair) error {
 	var sum Cell
 	for i := range p.Cells {
-		c := &p.Cells[i]
-		sum.Expected += c.Expected
-		sum.Matched += c.Matched
-		sum.Missing += c.Missing
-		sum.Duplicate += c.Duplicate
-		sum.Reordered += c.Reordered
-		sum.PayloadDiffers += c.PayloadDiffers
-		sum.Payload.Real += c.Payload.Real
-		sum.Extra += c.Extra
-		sum.Unknown += c.Unknown
-		sum.Loss.ReferenceMissing += c.Loss.ReferenceMissing
-		sum.Loss.Clusters.Add(c.Loss.Clusters)
+		sum.add(&p.Cells[i])
 	}
 	if changes := cellChanges(pairName{}, "", &sum, &p.Total); len(changes) > 0 {
 		c := changes[0]
@@ -50,11 +40,43 @@ func verifyTotal(p *Pair) error {
 	if sum.Payload.Real != p.Total.Payload.Real {
 		return fmt.Errorf("the cells hold %d real payload differences, the total says %d", sum.Payload.Real, p.Total.Payload.Real)
 	}
+	if !maps.Equal(sum.Accepted, p.Total.Accepted) {
+		return fmt.Errorf("the cells accept %v, the total says %v", sum.Accepted, p.Total.Accepted)
+	}
 	want := boundLoss(sum.Expected, sum.Missing, sum.Loss.ReferenceMissing, sum.Loss.Clusters)
 	if got := p.Total.Loss; !agree(got.Deff, want.Deff) || !agree(bound(got), bound(want)) {
 		return fmt.Errorf("its loss is bounded by %g (design effect %g), the cells say %g (%g)", bound(got), got.Deff, bound(want), want.Deff)
 	}
 	return nil
+}
+
+// add adds the counts of another cell to c, and leaves rates and latencies.
+func (c *Cell) add(o *Cell) {
+	c.Expected += o.Expected
+	c.Matched += o.Matched
+	c.Missing += o.Missing
+	c.Duplicate += o.Duplicate
+	c.Reordered += o.Reordered
+	c.PayloadDiffers += o.PayloadDiffers
+	c.Payload.Real += o.Payload.Real
+	c.Extra += o.Extra
+	c.Unknown += o.Unknown
+	c.Affected += o.Affected
+	c.Loss.ReferenceMissing += o.Loss.ReferenceMissing
+	c.Loss.Clusters.Add(o.Loss.Clusters)
+	c.Dup.Reference += o.Dup.Reference * float64(o.Expected)
+	c.Reorder.Reference += o.Reorder.Reference * float64(o.Expected)
+	c.Noise.Siblings += o.Noise.Siblings
+	c.Noise.Reordered += o.Noise.Reordered
+	for finding, n := range o.Accepted {
+		c.accept(finding, n)
+	}
+	for code, n := range o.Rejected {
+		if c.Rejected == nil {
+			c.Rejected = make(map[string]int64)
+		}
+		c.Rejected[code] += n
+	}
 }
 
 func bound(l Loss) float64 {

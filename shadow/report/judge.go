@@ -1,0 +1,306 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// proportion is a gate on a rate. It fails when the rate is surely above the
+// limit, passes when it is surely below, and is open in between.
+type proportion struct {
+	gate    string
+	finding string
+	words   string // what happened to the events, in a sentence
+	limit   float64
+	// reference is how often the reference itself shows it.
+	reference func(*Cell) float64
+}
+
+func (j *judgement) proportions() []proportion {
+	return []proportion{
+		{gateLoss, "missing", "lost", limit(j.gates.Loss), func(c *Cell) float64 { return float64(c.Loss.ReferenceMissing) }},
+		{gateDuplicate, "duplicate", "delivered more than once", limit(j.gates.Duplicate), func(c *Cell) float64 {
+			return c.Dup.Reference * float64(c.Expected)
+		}},
+		{gateReorder, "reordered", "delivered out of order", limit(j.gates.Reorder), func(c *Cell) float64 {
+			return max(c.Reorder.Reference, rate(c.Noise.Reordered, c.Noise.Siblings)) * float64(c.Expected)
+		}},
+		{gateExtra, "extra", "delivered by the candidate only", limit(j.gates.Extra), func(*Cell) float64 { return 0 }},
+	}
+}
+
+// measured is a proportion on one cell: occurrences among independent events.
+type measured struct{ candidate, reference, n float64 }
+
+func (q *proportion) measure(c *Cell) measured {
+	deff := 1.0
+	if q.gate == gateLoss {
+		deff = designEffect(c.Expected, c.Missing, c.Loss.Clusters)
+	}
+	return measured{float64(c.unexcused(q.finding)) / deff, q.reference(c) / deff, float64(c.Expected) / deff}
+}
+
+// above reports whether the rate is surely above the limit, with an error
+// probability of alpha.
+func (m measured) above(limit, alpha float64) bool {
+	return m.n > 0 && lowerBoundAt(m.candidate, m.n, 1-alpha)-m.reference/m.n > limit
+}
+
+// proportion judges all traffic first, and then every channel pattern, so
+// that a pattern that fails does not hide among much that does not. The error
+// probability is shared out among the patterns (Bonferroni), so that many of
+// them do not make a false alarm likely.
+func (j *judgement) proportion(p *Pair, q proportion) {
+	m := q.measure(&p.Total)
+	if m.above(q.limit, 1-confidence) {
+		j.failProportion(p, q, &p.Total, worstPattern(p, func(c *Cell) int64 { return c.unexcused(q.finding) }))
+		return
+	}
+	nodes := byPattern(p)
+	for i := range nodes {
+		if c := &nodes[i]; q.measure(c).above(q.limit, (1-confidence)/float64(len(nodes))) {
+			j.failProportion(p, q, c, c.Pattern)
+			return
+		}
+	}
+	if differenceUpper(m.candidate, m.reference, m.n) <= q.limit {
+		return
+	}
+	count, events := float64(p.Total.unexcused(q.finding)), number(float64(p.Total.Expected))
+	text := fmt.Sprintf("none in %s events", events)
+	if count > 0 {
+		text = fmt.Sprintf("%s of %s events %s", number(count), events, q.words)
+	}
+	need := needed(q.limit, max(0, m.candidate-m.reference)/m.n)
+	if math.IsInf(need, 1) {
+		text += "; more evidence must show whether that is chance"
+	}
+	j.insufficient(p, q.gate, m.n, need, text)
+}
+
+func (j *judgement) failProportion(p *Pair, q proportion, c *Cell, rule string) {
+	n, expected := c.unexcused(q.finding), float64(c.Expected)
+	text := fmt.Sprintf("%s of %s events %s; at most %s is allowed", number(float64(n)), number(expected), q.words, percent(q.limit))
+	if q.gate == gateLoss && c.Affected > n {
+		text += fmt.Sprintf(" (%s deliveries to clients)", number(float64(c.Affected)))
+	}
+	j.fail(p, q.gate, q.finding, rule, (float64(n)-q.reference(c))/expected, q.limit, text)
+}
+
+// byPattern sums a pair's cells by channel pattern, in order of their first
+// cell: worst first.
+func byPattern(p *Pair) []Cell {
+	var out []Cell
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		at := slices.IndexFunc(out, func(o Cell) bool { return o.Pattern == c.Pattern })
+		if at < 0 {
+			at = len(out)
+			out = append(out, Cell{Pattern: c.Pattern})
+		}
+		out[at].add(c)
+	}
+	for i := range out {
+		if c := &out[i]; c.Expected > 0 { // add summed counts
+			c.Dup.Reference /= float64(c.Expected)
+			c.Reorder.Reference /= float64(c.Expected)
+		}
+	}
+	return out
+}
+
+func (j *judgement) payload(p *Pair) {
+	of := func(c *Cell) int64 { return c.unexcused("payload_differs") }
+	if n, allowed := of(&p.Total), max(0, j.gates.PayloadDiffers); n > allowed {
+		j.fail(p, gatePayload, "payload_differs", worstPattern(p, of), float64(n), float64(allowed),
+			fmt.Sprintf("%s events arrived with another payload; %d are allowed", number(float64(n)), allowed))
+	}
+}
+
+func (j *judgement) rejected(p *Pair) {
+	of := func(c *Cell) int64 { return c.unexcused("rejected") }
+	n, allowed := of(&p.Total), limit(j.gates.Rejected)
+	if share := float64(n) / float64(p.Total.Expected+n); n > 0 && share > allowed {
+		j.fail(p, gateRejected, "rejected", worstPattern(p, of), share, allowed,
+			fmt.Sprintf("%s events were refused by the candidate (%s); it cannot carry this traffic as it is", number(float64(n)), codes(p.Total.Rejected)))
+	}
+}
+
+func rejections(c *Cell) int64 {
+	var n int64
+	for _, k := range c.Rejected {
+		n += k
+	}
+	return n
+}
+
+func (j *judgement) latency(p *Pair) {
+	allowed := milliseconds(max(0, j.gates.PairedP99))
+	if d := p.Total.Latency.PairedDelta; d != nil && d.P99 > allowed {
+		j.fail(p, gateLatency, "", "*", d.P99, allowed,
+			fmt.Sprintf("1 event in 100 arrives at least %.0f ms later than on the reference; %.0f ms is allowed", d.P99, allowed))
+	}
+}
+
+func (j *judgement) unknown(p *Pair) {
+	t := &p.Total
+	share := float64(t.Unknown) / float64(t.Expected+t.Unknown)
+	if allowed := limit(j.gates.Unknown); share > allowed {
+		j.insufficient(p, gateUnknown, float64(t.Expected), float64(t.Unknown)/max(allowed, 1e-6),
+			fmt.Sprintf("%s events could not be compared; at most %s may stay unknown", number(float64(t.Unknown)), percent(allowed)))
+	}
+}
+
+func (j *judgement) decisions(p *Pair) {
+	var differ int64
+	var first *Decision
+	for i := range p.Decisions {
+		if d := &p.Decisions[i]; d.differs() {
+			differ += d.Count
+			if first == nil {
+				first = d
+			}
+		}
+	}
+	if allowed := max(0, j.gates.Decisions); differ > allowed {
+		j.fail(p, gateDecisions, "", first.Pattern, float64(differ), float64(allowed),
+			fmt.Sprintf("%s decisions differ; most often on %q the reference says %s and the candidate %s", number(float64(differ)),
+				first.Action, first.Reference, first.Candidate))
+	}
+}
+
+func (j *judgement) presence(p *Pair) {
+	var seconds, divergent, longest float64
+	worst := "*"
+	for i, x := range p.Presence {
+		seconds, divergent = seconds+x.Seconds, divergent+x.MeanDivergence*x.Seconds
+		longest = max(longest, x.LongestS)
+		if i == 0 {
+			worst = x.Pattern
+		}
+	}
+	if seconds == 0 {
+		return
+	}
+	mean, allowed, allowedLongest := divergent/seconds, limit(j.gates.PresenceMean), max(0, j.gates.PresenceLongest).Seconds()
+	switch {
+	case mean > allowed:
+		j.fail(p, gatePresence, "", worst, mean, allowed,
+			fmt.Sprintf("on average %s of the members differ; at most %s is allowed", percent(mean), percent(allowed)))
+	case longest > allowedLongest:
+		j.fail(p, gatePresence, "", worst, longest, allowedLongest,
+			fmt.Sprintf("members differed for %.0f s on end; at most %.0f s is allowed", longest, allowedLongest))
+	}
+}
+
+// checkpoints asks that the bound on loss was below the gate at several
+// checkpoints in a row: looking at it all the time would find it there by
+// chance sooner or later.
+func (j *judgement) checkpoints(p *Pair) {
+	every, hold := j.gates.Checkpoint, j.gates.Hold
+	if every <= 0 || hold <= 0 || time.Duration(hold)*every > max(0, j.gates.Observe) {
+		return
+	}
+	held, open := heldCheckpoints(p.Timeline, every, limit(j.gates.Loss))
+	if held >= hold {
+		return
+	}
+	j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+		Gate: gateCheckpoints, Reference: p.Reference, Candidate: p.Candidate, Rule: "*", Have: float64(held), Need: float64(hold),
+		ETA:  isoDuration(time.Duration(hold-held)*every - open),
+		Text: fmt.Sprintf("the bound on loss held at %d of the %d checkpoints in a row that are asked for, one every %s", held, hold, span(every)),
+	})
+}
+
+// heldCheckpoints returns at how many of the latest checkpoints in a row the
+// bound held, and how much of the time to the next one has passed.
+func heldCheckpoints(timeline []Interval, every time.Duration, gate float64) (held int64, open time.Duration) {
+	if len(timeline) == 0 {
+		return 0, 0
+	}
+	start := timeline[0].Start
+	next := start.Add(every)
+	bound := 1.0
+	for _, iv := range timeline {
+		for end := iv.Start.Add(seconds(iv.Seconds)); next.Before(end); next = next.Add(every) {
+			held = holds(held, bound <= gate)
+		}
+		bound = iv.Upper95
+	}
+	last := timeline[len(timeline)-1]
+	end := last.Start.Add(seconds(last.Seconds))
+	if !next.After(end) {
+		held = holds(held, bound <= gate)
+		next = next.Add(every)
+	}
+	return held, every - next.Sub(end)
+}
+
+func holds(before int64, now bool) int64 {
+	if now {
+		return before + 1
+	}
+	return 0
+}
+
+func (j *judgement) coverage() {
+	check := func(gate, text string, have *float64, want float64) {
+		if have != nil && *have < want {
+			j.v.Reasons = append(j.v.Reasons, Reason{
+				Gate: gate, Rule: "*", Observed: *have, Limit: want, Exhibits: []string{},
+				Text: fmt.Sprintf(text, percent(*have), percent(want)),
+			})
+		}
+	}
+	c := j.report.Coverage
+	check(gatePublishPath, "only %s of the events were published through the gateway; %s is needed", c.PublishPath, limit(j.gates.PublishPath))
+	check(gateClients, "only %s of the clients come through the gateway; %s is needed", c.Clients, limit(j.gates.Clients))
+}
+
+func (j *judgement) measurement() {
+	m := j.report.Measurement
+	if allowed := limit(j.gates.Shed); m.ShedRate > allowed {
+		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+			Gate: gateShed, Rule: "*", Have: float64(m.Records - m.Shed), Need: float64(m.Records),
+			Text: fmt.Sprintf("the comparison itself dropped %s of its records; give it more CPU or sample fewer channels", percent(m.ShedRate)),
+		})
+	}
+}
+
+func (j *judgement) observed() {
+	if len(j.report.Pairs) == 0 {
+		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+			Gate: gateEvidence, Rule: "*", Need: neededForZero(limit(j.gates.Loss)), Text: "no traffic has been compared yet",
+		})
+		return
+	}
+	have, need := j.report.Run.To.Sub(j.report.Run.From), max(0, j.gates.Observe)
+	if have < need {
+		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+			Gate: gateObserve, Rule: "*", Have: have.Seconds(), Need: need.Seconds(), ETA: isoDuration(need - have),
+			Text: fmt.Sprintf("watched for %s; %s are needed to see a full cycle of traffic", span(have), span(need)),
+		})
+	}
+}
+
+// moreNeeded says how many more events are needed, and when there will be so
+// many.
+func moreNeeded(p *Pair, have, need float64) (in Insufficient, text string) {
+	in = Insufficient{Have: math.Round(have), Need: need}
+	if math.IsInf(need, 1) {
+		in.Need = 2 * in.Have // ask again then
+		return in, ""
+	}
+	more, perSecond := need-have, ratePerSecond(p)
+	if more <= 0 {
+		return in, ""
+	}
+	if perSecond == 0 {
+		return in, fmt.Sprintf("; %s more needed", number(more))
+	}
+	wait := time.Duration(min(more/perSecond, 1e9) * float64(time.Second))
+	in.ETA = isoDuration(wait)
+	return in, fmt.Sprintf("; %s more needed, %s at today's rate", number(more), span(wait))
+}

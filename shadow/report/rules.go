@@ -1,0 +1,215 @@
+package report
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// Rule is a difference that somebody accepted, why, and until when. Empty
+// matchers match everything.
+type Rule struct {
+	Candidate string   `json:"candidate,omitempty" yaml:"candidate"` // leg
+	Pattern   string   `json:"pattern,omitempty" yaml:"pattern"`     // channel pattern as in the report; "*" is a wildcard
+	Event     string   `json:"event,omitempty" yaml:"event"`         // event name; "*" is a wildcard
+	Finding   string   `json:"finding" yaml:"finding"`               // one of Findings
+	Paths     []string `json:"paths,omitempty" yaml:"paths"`         // payload_differs: only where all that differs is among these
+	Reason    string   `json:"reason" yaml:"reason"`
+	Owner     string   `json:"owner" yaml:"owner"`
+	Expires   string   `json:"expires" yaml:"expires"` // date, such as 2026-12-31; the rule holds through that day, UTC
+}
+
+// Exception is a rule with what it did in a report.
+type Exception struct {
+	Rule
+	Hits  int64  `json:"hits"`  // findings it excused
+	State string `json:"state"` // "in force", "unused" or "expired"
+}
+
+// States of an exception.
+const (
+	ruleInForce = "in force"
+	ruleUnused  = "unused"
+	ruleExpired = "expired"
+)
+
+// Findings returns the names of the findings that a rule can excuse.
+func Findings() []string {
+	return []string{"missing", "duplicate", "reordered", "payload_differs", "extra", "rejected"}
+}
+
+// maxRules bounds a file of rules, in bytes.
+const maxRules = 1 << 20
+
+// ReadRules reads ignore rules: a YAML list, in which every rule names a
+// finding, a reason, an owner and the day it expires. All mistakes are
+// reported at once.
+func ReadRules(r io.Reader) ([]Rule, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxRules+1))
+	if err != nil {
+		return nil, fmt.Errorf("read ignore rules: %w", err)
+	}
+	if len(text) > maxRules {
+		return nil, fmt.Errorf("read ignore rules: the file is longer than %d bytes", maxRules)
+	}
+	var rules []Rule
+	if err := yaml.UnmarshalWithOptions(text, &rules, yaml.Strict()); err != nil {
+		return nil, fmt.Errorf("read ignore rules: %w", err)
+	}
+	var problems []error
+	for i := range rules {
+		if err := rules[i].check(); err != nil {
+			problems = append(problems, fmt.Errorf("rule %d: %w", i+1, err))
+		}
+	}
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("read ignore rules: %w", errors.Join(problems...))
+	}
+	return rules, nil
+}
+
+func (r *Rule) check() error {
+	var problems []error
+	if !slices.Contains(Findings(), r.Finding) {
+		problems = append(problems, fmt.Errorf("finding %q: use one of %s", r.Finding, strings.Join(Findings(), ", ")))
+	}
+	if r.Reason == "" || r.Owner == "" {
+		problems = append(problems, errors.New("reason and owner are required: say why this is no problem, and who decided"))
+	}
+	if _, err := time.Parse(time.DateOnly, r.Expires); err != nil {
+		problems = append(problems, fmt.Errorf("expires %q: use a date such as 2026-12-31", r.Expires))
+	}
+	if len(r.Paths) > 0 && r.Finding != "payload_differs" {
+		problems = append(problems, fmt.Errorf("paths belong to the finding payload_differs, not to %s", r.Finding))
+	}
+	return errors.Join(problems...)
+}
+
+// expired reports whether the rule's last day is over.
+func (r *Rule) expired(now time.Time) bool {
+	last, err := time.Parse(time.DateOnly, r.Expires)
+	return err != nil || !now.Before(last.AddDate(0, 0, 1))
+}
+
+func (r *Rule) matches(p *Pair, c *Cell) bool {
+	return (r.Candidate == "" || r.Candidate == p.Candidate) &&
+		(r.Pattern == "" || proxy.MatchPattern(r.Pattern, c.Pattern)) &&
+		(r.Event == "" || proxy.MatchPattern(r.Event, c.Event))
+}
+
+// findings returns how often a cell shows a finding.
+func (c *Cell) findings(name string) int64 {
+	switch name {
+	case "missing":
+		return c.Missing
+	case "duplicate":
+		return c.Duplicate
+	case "reordered":
+		return c.Reordered
+	case "payload_differs":
+		return c.Payload.Real
+	case "extra":
+		return c.Extra
+	case "rejected":
+		return rejections(c)
+	default:
+		return 0
+	}
+}
+
+// unexcused returns how often a cell shows a finding that no rule excuses.
+func (c *Cell) unexcused(name string) int64 { return c.findings(name) - c.Accepted[name] }
+
+func (c *Cell) accept(finding string, n int64) {
+	if n == 0 {
+		return
+	}
+	if c.Accepted == nil {
+		c.Accepted = make(map[string]int64)
+	}
+	c.Accepted[finding] += n
+}
+
+// except applies the rules to all cells.
+func except(r *Report, rules []Rule) []Exception {
+	out := []Exception{}
+	for _, rule := range rules {
+		x := Exception{Rule: rule, State: ruleUnused}
+		if rule.expired(r.Run.Generated) {
+			x.State = ruleExpired
+			out = append(out, x)
+			continue
+		}
+		for i := range r.Pairs {
+			x.Hits += rule.apply(&r.Pairs[i])
+		}
+		if x.Hits > 0 {
+			x.State = ruleInForce
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+// apply excuses what the rule covers of a pair, and returns how much that is.
+func (r *Rule) apply(p *Pair) int64 {
+	var hits int64
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		if !r.matches(p, c) {
+			continue
+		}
+		n := c.unexcused(r.Finding)
+		if len(r.Paths) > 0 {
+			n = min(n, r.covered(c.Payload.Signatures))
+		}
+		c.accept(r.Finding, n)
+		hits += n
+	}
+	p.Total.accept(r.Finding, hits)
+	return hits
+}
+
+// covered sums the signatures all of whose paths the rule names.
+func (r *Rule) covered(signatures map[string]int64) int64 {
+	var n int64
+	for signature, k := range signatures {
+		if !slices.ContainsFunc(strings.Split(signature, ","), func(path string) bool { return !slices.Contains(r.Paths, path) }) {
+			n += k
+		}
+	}
+	return n
+}
+
+// suggestAbove is the share of a cell's events from which a payload
+// difference looks like a matter of course, such as a time stamp.
+const suggestAbove = 0.9
+
+// suggest returns rules for the payload differences that nearly every event
+// of a cell shows. They lack an owner, so that a person must take them over.
+func suggest(r *Report) []Rule {
+	out := []Rule{}
+	for i := range r.Pairs {
+		p := &r.Pairs[i]
+		for k := range p.Cells {
+			c := &p.Cells[k]
+			for signature, n := range c.Payload.Signatures {
+				if float64(n) < suggestAbove*float64(c.Expected) || strings.HasPrefix(signature, "(") || c.unexcused("payload_differs") == 0 {
+					continue
+				}
+				out = append(out, Rule{
+					Candidate: p.Candidate, Pattern: c.Pattern, Event: c.Event, Finding: "payload_differs",
+					Paths: strings.Split(signature, ","), Reason: fmt.Sprintf("differs in %d of %d events", n, c.Expected),
+				})
+			}
+		}
+	}
+	return out
+}
