@@ -59,14 +59,13 @@ func BenchmarkFlush(b *testing.B) {
 					g.Join(&Member{Outlet: nowhere{}}, nil)
 				}
 				payload := make([]byte, 190)
-				w := f.workers[0]
 				var spare []*Group
 				b.ReportAllocs()
 				for b.Loop() {
 					for range frames {
 						g.Append(f, payload, nil, nil)
 					}
-					for _, w = range f.workers {
+					for _, w := range f.workers {
 						spare = w.drain(spare, nil)
 					}
 				}

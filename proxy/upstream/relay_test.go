@@ -280,7 +280,7 @@ func TestAStageMovedSendsClientsToTheEngineAndBack(t *testing.T) {
 	if code != 4200 {
 		t.Errorf("closed with %d, want 4200", code)
 	}
-	c = dial(t, r.gateway.addr, query)
+	dial(t, r.gateway.addr, query)
 	if n := len(r.gateway.engine.Connections("1")); n != 1 {
 		t.Errorf("the engine has %d connections, want 1", n)
 	}
