@@ -34,6 +34,10 @@ const (
 	FeatureWebhooks      Feature = "webhooks"
 	FeatureHistory       Feature = "history" // beyond what Pusher offers
 	FeatureDedupe        Feature = "dedupe"  // an item sent twice with one mirror id is delivered once
+	// FeatureIdentity: mirror id and origin travel with the message and are
+	// observed with it. Without, observed events have neither, and are told
+	// apart by what they contain.
+	FeatureIdentity Feature = "identity"
 )
 
 // Features returns every feature, in the order of the fidelity table.
@@ -41,6 +45,7 @@ func Features() []Feature {
 	return []Feature{
 		FeatureEvents, FeatureClientEvents, FeatureExcludeSocket, FeatureSubscribe, FeaturePresence, FeatureUserInfo,
 		FeatureServerToUser, FeatureEncrypted, FeatureCache, FeatureQuery, FeatureWebhooks, FeatureHistory, FeatureDedupe,
+		FeatureIdentity,
 	}
 }
 

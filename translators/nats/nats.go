@@ -58,6 +58,7 @@ func (Translator) Describe() translators.Description {
 			translators.FeatureSubscribe:    exact,
 			translators.FeatureServerToUser: {Level: translators.Emulated, Note: "as the user's channel"},
 			translators.FeatureEncrypted:    exact,
+			translators.FeatureIdentity:     exact,
 			translators.FeatureCache:        {Level: translators.Lossy, Note: "last message per subject in JetStream mode; none in core mode"},
 			translators.FeatureHistory:      {Level: translators.Lossy, Note: "as long as the stream keeps messages; none in core mode"},
 			translators.FeatureDedupe:       {Level: translators.Lossy, Note: "within the stream's window in JetStream mode; none in core mode"},

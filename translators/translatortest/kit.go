@@ -136,6 +136,7 @@ type kit struct {
 	options     Options
 	description translators.Description
 	run         string // distinguishes this run's channels on a shared backend
+	sent        *ledger
 }
 
 // Check runs every suite and returns what it found. The error says why the
@@ -187,7 +188,7 @@ func newKit(ctx context.Context, o Options) (*kit, error) {
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
-	k := &kit{options: o, run: hex.EncodeToString(random[:])}
+	k := &kit{options: o, run: hex.EncodeToString(random[:]), sent: newLedger()}
 	i, err := k.start(ctx)
 	if err != nil {
 		return nil, err

@@ -127,6 +127,9 @@ func (p *peer) takeEvents() error {
 			return err
 		}
 		p.mu.Lock()
+		for i := range in.Items {
+			p.kit.identify(&in.Items[i])
+		}
 		p.items = append(p.items, in.Items...)
 		p.states = append(p.states, in.States...)
 		p.grant += len(in.Items)
@@ -193,6 +196,7 @@ var errLate = errors.New("it took too long")
 // send hands over items in batches within credit, and returns the numbers of
 // the batches. It keeps to the declared rates.
 func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64, error) {
+	p.kit.sent.add(items)
 	var numbers []uint64
 	for len(items) > 0 {
 		n := batchLength(items)
@@ -427,7 +431,7 @@ func (m *maker) item(channel protocol.ChannelName, data []byte) translators.Enve
 	m.seq++
 	now := time.Now()
 	return translators.Envelope{
-		ID: proxy.EventID{Node: m.node, Seq: m.seq}, App: app, Channel: channel, Event: "kit-event", Data: data,
+		ID: proxy.EventID{Node: m.node, Seq: m.seq}, App: app, Channel: channel, Event: fmt.Sprintf("kit-event-%d", m.seq), Data: data,
 		Lane: laneOf(channel), Seq: m.seq, Origin: gateway, Hops: 1, Ingress: now, Deadline: now.Add(suitePatience),
 	}
 }
