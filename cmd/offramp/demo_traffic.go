@@ -166,10 +166,11 @@ func (t *demoTraffic) publish(ctx context.Context, r demoRoom, offset, interval 
 
 // demoSeat is one client connection on one channel.
 type demoSeat struct {
-	t    *demoTraffic
-	room demoRoom
-	conn *websocket.Conn
-	done chan struct{}
+	t      *demoTraffic
+	room   demoRoom
+	number int // counts the room's seats from 0
+	conn   *websocket.Conn
+	done   chan struct{}
 
 	mu sync.Mutex // one writer at a time
 }
@@ -184,8 +185,8 @@ func (t *demoTraffic) sit(ctx context.Context, r demoRoom, i int) (*demoSeat, er
 	if err != nil {
 		return nil, err
 	}
-	s := &demoSeat{t: t, room: r, conn: conn, done: make(chan struct{})}
-	if err := s.subscribe(i); err != nil {
+	s := &demoSeat{t: t, room: r, number: i, conn: conn, done: make(chan struct{})}
+	if err := s.subscribe(); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (t *demoTraffic) sit(ctx context.Context, r demoRoom, i int) (*demoSeat, er
 	return s, nil
 }
 
-func (s *demoSeat) subscribe(i int) error {
+func (s *demoSeat) subscribe() error {
 	_ = s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	var hello struct {
 		Event string
@@ -213,7 +214,7 @@ func (s *demoSeat) subscribe(i int) error {
 	if s.room.channel.NeedsAuth() {
 		var channelData *string
 		if s.room.channel.Kind() == protocol.Presence {
-			text := fmt.Sprintf(`{"user_id":"user-%d","user_info":{"name":"User %d"}}`, i, i)
+			text := fmt.Sprintf(`{"user_id":"user-%d","user_info":{"name":"User %d"}}`, s.number, s.number)
 			channelData = &text
 			data["channel_data"] = text
 		}
@@ -255,15 +256,18 @@ func (s *demoSeat) read() {
 	}
 }
 
-// typeAway sends a client event now and then.
+// typeAway sends a client event now and then. The members of a room take
+// turns: of two who type in the same instant, nobody could say who was first.
 func (s *demoSeat) typeAway(ctx context.Context) error {
-	tick := time.NewTicker(700 * time.Millisecond)
-	defer tick.Stop()
+	const pause = 800 * time.Millisecond
+	timer := time.NewTimer(pause * time.Duration(1+s.number) / time.Duration(s.room.seats))
+	defer timer.Stop()
 	for n := 0; ; n++ {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-timer.C:
+			timer.Reset(pause)
 		}
 		s.mu.Lock()
 		err := s.conn.WriteJSON(map[string]any{
