@@ -27,6 +27,15 @@ func (p *Position) Relayed() bool {
 	return p.Stage.Relayed()
 }
 
+// Bridged reports whether some of the app's clients are the engine's while
+// others, or those who publish, may still be the vendor's.
+func (p *Position) Bridged() bool {
+	if p.Relayed() {
+		return false
+	}
+	return p.Stage != proxy.StageExited || slices.ContainsFunc(p.Rules, func(r proxy.Rule) bool { return r.Stage != proxy.StageExited })
+}
+
 // Rule returns what holds for a channel.
 func (p *Position) Rule(name protocol.ChannelName) proxy.Rule {
 	for _, rule := range p.Rules {

@@ -332,10 +332,19 @@ func TestPositionDecides(t *testing.T) {
 			t.Errorf("Serves(%s) = %s, want %s", channel, got, want)
 		}
 	}
-	f = open(t, app(proxy.StageObserve, rooms), nil)
-	a, _ = f.registry.ByID("1")
-	if !f.router.Position(a).Relayed() {
-		t.Error("not relayed, though every stage is")
+	for name, tc := range map[string]struct {
+		app              *proxy.App
+		relayed, bridged bool
+	}{
+		"every stage is relayed": {app(proxy.StageObserve, rooms), true, false},
+		"one is not":             {app(proxy.StageExited, rooms), false, true},
+		"a canary":               {app(proxy.StageCanary), false, true},
+		"all are gone":           {app(proxy.StageExited), false, false},
+	} {
+		f = open(t, tc.app, nil)
+		if p := f.router.Position(tc.app); p.Relayed() != tc.relayed || p.Bridged() != tc.bridged {
+			t.Errorf("%s: relayed %v, bridged %v", name, p.Relayed(), p.Bridged())
+		}
 	}
 }
 
