@@ -221,19 +221,26 @@ func (m *matcher) sameContent(in *input, from int) map[int]int {
 	return found
 }
 
-// matchAgain finds the arrivals that repeat an event which arrived already.
+// matchAgain finds the arrivals that repeat an event which arrived already:
+// the latest one of that content.
 func (m *matcher) matchAgain(in *input, from int) {
-	latest := make(map[uint64]int) // key: the last slot of that content that arrived
+	arrived := make(map[uint64][]int)
 	for s := range in.slots {
 		if m.first[s] != none {
-			latest[in.slots[s].key] = s
+			arrived[in.slots[s].key] = append(arrived[in.slots[s].key], s)
 		}
 	}
 	for a := from; a < len(in.arrivals); a++ {
-		s, known := latest[in.arrivals[a].key]
-		if m.slotOf[a] == none && known && !apart(&in.slots[s], &in.arrivals[a]) {
-			m.slotOf[a] = s
-			m.again[s]++
+		if m.slotOf[a] != none {
+			continue
+		}
+		slots := arrived[in.arrivals[a].key]
+		for i := len(slots) - 1; i >= 0; i-- {
+			if s := slots[i]; !apart(&in.slots[s], &in.arrivals[a]) {
+				m.slotOf[a] = s
+				m.again[s]++
+				break
+			}
 		}
 	}
 }
