@@ -20,11 +20,12 @@ func (e *Engine) Drain(ctx context.Context, over time.Duration) error {
 	return release(ctx, conns, over)
 }
 
-// Release closes an app's connections in the way of Drain, and refuses none:
-// the clients come back to whoever serves them now.
-func (e *Engine) Release(ctx context.Context, app string, over time.Duration) error {
+// Release closes those of an app's connections for which which holds in the
+// way of Drain, and refuses none: the clients come back to whoever serves
+// them now.
+func (e *Engine) Release(ctx context.Context, app string, over time.Duration, which func(protocol.SocketID) bool) error {
 	t := e.tenant(app)
-	return release(ctx, e.conns.all(func(c *Conn) bool { return c.tenant == t }), over)
+	return release(ctx, e.conns.all(func(c *Conn) bool { return c.tenant == t && which(c.id) }), over)
 }
 
 func release(ctx context.Context, conns []*Conn, over time.Duration) error {

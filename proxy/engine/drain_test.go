@@ -90,14 +90,15 @@ func TestReleaseSendsOneAppsClientsBackAndRefusesNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := run(t, nodeSettings{})
 		c := n.dial()
-		if err := n.Release(t.Context(), "another app", 0); err != nil {
+		all, none := func(protocol.SocketID) bool { return true }, func(protocol.SocketID) bool { return false }
+		if err := errors.Join(n.Release(t.Context(), "another app", 0, all), n.Release(t.Context(), n.app.Load().ID, 0, none)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
 		if code, _ := c.closed(); code != 0 {
-			t.Errorf("the client of another app is closed with %d", code)
+			t.Errorf("a client that is not meant is closed with %d", code)
 		}
-		if err := n.Release(t.Context(), n.app.Load().ID, 0); err != nil {
+		if err := n.Release(t.Context(), n.app.Load().ID, 0, all); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -36,6 +36,22 @@ func (p *Position) Bridged() bool {
 	return p.Stage != proxy.StageExited || slices.ContainsFunc(p.Rules, func(r proxy.Rule) bool { return r.Stage != proxy.StageExited })
 }
 
+// Split reports whether the vendor serves some of the app's channels or users.
+func (p *Position) Split() bool {
+	vendor := func(stage proxy.Stage, percent int) bool {
+		return stage < proxy.StageCanary || stage == proxy.StageCanary && percent < 100
+	}
+	for _, rule := range p.Rules {
+		if vendor(rule.Stage, rule.Percent) {
+			return true
+		}
+		if rule.Channels == everything {
+			return false
+		}
+	}
+	return vendor(p.Stage, 0)
+}
+
 // Rule returns what holds for a channel.
 func (p *Position) Rule(name protocol.ChannelName) proxy.Rule {
 	for _, rule := range p.Rules {

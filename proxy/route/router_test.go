@@ -333,17 +333,19 @@ func TestPositionDecides(t *testing.T) {
 		}
 	}
 	for name, tc := range map[string]struct {
-		app              *proxy.App
-		relayed, bridged bool
+		app                     *proxy.App
+		relayed, bridged, split bool
 	}{
-		"every stage is relayed": {app(proxy.StageObserve, rooms), true, false},
-		"one is not":             {app(proxy.StageExited, rooms), false, true},
-		"a canary":               {app(proxy.StageCanary), false, true},
-		"all are gone":           {app(proxy.StageExited), false, false},
+		"every stage is relayed": {app(proxy.StageObserve, rooms), true, false, true},
+		"one is not":             {app(proxy.StageExited, rooms), false, true, true},
+		"a canary":               {app(proxy.StageExited, proxy.Rule{Channels: "*", Stage: proxy.StageCanary, Percent: 99}), false, true, true},
+		"a canary of all":        {app(proxy.StageExited, proxy.Rule{Channels: "*", Stage: proxy.StageCanary, Percent: 100}), false, true, false},
+		"all at cutover":         {app(proxy.StageCutover), false, true, false},
+		"all are gone":           {app(proxy.StageExited), false, false, false},
 	} {
 		f = open(t, tc.app, nil)
-		if p := f.router.Position(tc.app); p.Relayed() != tc.relayed || p.Bridged() != tc.bridged {
-			t.Errorf("%s: relayed %v, bridged %v", name, p.Relayed(), p.Bridged())
+		if p := f.router.Position(tc.app); p.Relayed() != tc.relayed || p.Bridged() != tc.bridged || p.Split() != tc.split {
+			t.Errorf("%s: relayed %v, bridged %v, split %v", name, p.Relayed(), p.Bridged(), p.Split())
 		}
 	}
 }
