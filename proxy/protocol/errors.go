@@ -90,77 +90,77 @@ var (
 
 func failf(format string, args ...any) *Error { return &Error{CodeNone, fmt.Sprintf(format, args...)} }
 
-// ErrMissing: a required field of data is absent (captured).
+// ErrMissing says that a required field of data is absent (captured).
 func ErrMissing(field string) *Error { return failf("Missing parameter: data.%s", field) }
 
-// ErrExisting: the channel is subscribed already (captured).
+// ErrExisting says that the channel is subscribed already (captured).
 func ErrExisting(c ChannelName) *Error { return failf("Existing subscription to channel %s", c) }
 
-// ErrNotSubscribed: unsubscribe without a subscription (captured).
+// ErrNotSubscribed answers an unsubscribe without a subscription (captured).
 func ErrNotSubscribed(c ChannelName) *Error {
 	return failf("No current subscription to channel %s, or subscription in progress", clip(string(c)))
 }
 
-// ErrAuthRequired: a signature is needed and absent (captured).
+// ErrAuthRequired says that a signature is needed and absent (captured).
 func ErrAuthRequired(c ChannelName) *Error { return failf("Auth info required to subscribe to %s", c) }
 
-// ErrAuthFormat: auth has no colon (captured).
+// ErrAuthFormat says that auth has no colon (captured).
 func ErrAuthFormat(c ChannelName) *Error {
 	return failf("Auth value for subscription to %s is invalid: should be of format 'key:signature'", c)
 }
 
-// ErrAuthKey: auth names a key that is not this app's (captured).
+// ErrAuthKey says that auth names a key that is not this app's (captured).
 func ErrAuthKey(key string) *Error {
 	return failf("Invalid key in subscription auth data: '%s'", clip(key))
 }
 
-// ErrSigninKey: the auth of a sign-in names a key that is not this app's.
+// ErrSigninKey says that the auth of a sign-in names a key that is not this app's.
 func ErrSigninKey(key string) *Error {
 	return failf("Invalid key in signin auth data: '%s'", clip(key))
 }
 
-// ErrAuthSignature: the digest does not fit; the text shows what should have
+// ErrAuthSignature says that the digest does not fit; the text shows what should have
 // been signed (captured).
 func ErrAuthSignature(signed, got string) *Error {
 	return failf("Invalid signature: Expected HMAC SHA256 hex digest of %s, but got %s", signed, clip(got))
 }
 
-// ErrUnsupportedEvent: a client sent an event name that means nothing (captured).
+// ErrUnsupportedEvent says that a client sent an event name that means nothing (captured).
 func ErrUnsupportedEvent(name string) *Error {
 	return failf("Unsupported event received on socket: %s", clip(name))
 }
 
-// ErrNotMember: a client event from outside the channel (captured).
+// ErrNotMember answers a client event from outside the channel (captured).
 func ErrNotMember(c ChannelName) *Error {
 	return failf("Cannot broadcast client event (connection not subscribed to channel %s)", clip(string(c)))
 }
 
-// ErrChannelName: the name breaks the rules.
+// ErrChannelName says that the name breaks the rules.
 func ErrChannelName(c ChannelName, maxLength int) *Error {
 	return failf("Invalid channel name %q: use at most %d of A-Z a-z 0-9 _ - = @ , . ;", clip(string(c)), maxLength)
 }
 
-// ErrClientChannel: client events are for private and presence channels.
+// ErrClientChannel says that client events are for private and presence channels.
 func ErrClientChannel(c ChannelName) *Error {
 	return failf("Client events are only allowed on private and presence channels, not on %s", clip(string(c)))
 }
 
-// ErrClientSize: the data of a client event is too large.
+// ErrClientSize says that the data of a client event is too large.
 func ErrClientSize(got, limit int) *Error {
 	return failf("Client event data of %d bytes exceeds the allowed maximum (%d bytes)", got, limit)
 }
 
-// ErrEventName: the event name is too long.
+// ErrEventName says that the event name is too long.
 func ErrEventName(limit int) *Error {
 	return failf("Event name exceeds the allowed maximum (%d characters)", limit)
 }
 
-// ErrPresenceData: channel_data is unusable.
+// ErrPresenceData says that channel_data is unusable.
 func ErrPresenceData(c ChannelName, why string) *Error {
 	return failf("Invalid channel_data for subscription to %s: %s", c, why)
 }
 
-// ErrPresenceFull: the channel has its full number of users.
+// ErrPresenceFull says that the channel has its full number of users.
 func ErrPresenceFull(c ChannelName, limit int) *Error {
 	return failf("Presence channel %s is full: at most %d members", c, limit)
 }
