@@ -24,6 +24,7 @@ const (
 	// CloseTimeout is the patience with a peer that was sent a close frame.
 	CloseTimeout = 5 * time.Second
 
+	lingerTimeout   = time.Second
 	maxWriteBytes   = 64 << 10 // what the writer sends under one deadline
 	maxControlBytes = 125      // RFC 6455, section 5.5
 )
@@ -165,11 +166,16 @@ func (o *Outbox) Close(code int, reason string) {
 }
 
 // EndOutput lets the peer see the end of the output behind the close frame,
-// where that can be done without waiting. Input can still be read.
+// where that can be done without waiting. Input can still be read, for a
+// second: a peer that broke the protocol is not waited for longer.
 func (o *Outbox) EndOutput() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if socket, ok := o.conn.(stream); ok && o.state == closing && o.queue == nil {
+	if o.state != closing {
+		return
+	}
+	o.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
+	if socket, ok := o.conn.(stream); ok && o.queue == nil {
 		_ = socket.CloseWrite() // if it fails the connection is gone anyway
 	}
 }

@@ -77,7 +77,7 @@ func New(s Settings) *Front {
 	f := &Front{settings: s}
 	f.server = &fasthttp.Server{
 		Handler:                      f.route,
-		ErrorHandler:                 onError,
+		ErrorHandler:                 f.refuse,
 		Logger:                       logger{s.Log},
 		ReadTimeout:                  s.RequestTimeout,
 		MaxIdleWorkerDuration:        idleWorker,

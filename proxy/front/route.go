@@ -3,6 +3,7 @@ package front
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 
@@ -94,15 +95,15 @@ func plain(ctx *fasthttp.RequestCtx, status int, text string) {
 	ctx.SetBodyString(text + "\n")
 }
 
-// onError answers what is no acceptable HTTP request.
-func onError(ctx *fasthttp.RequestCtx, err error) {
+// refuse answers what is no acceptable HTTP request.
+func (f *Front) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var timeout net.Error
 	var header *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.As(err, &header):
 		plain(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "Request header too large: at most 16 KiB")
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		plain(ctx, fasthttp.StatusRequestEntityTooLarge, "Request body too large")
+		plain(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("Request body too large: at most %d bytes", f.settings.MaxBodyBytes))
 	case errors.As(err, &timeout) && timeout.Timeout():
 		plain(ctx, fasthttp.StatusRequestTimeout, "Request timed out")
 	default:

@@ -35,6 +35,7 @@ type Session struct {
 
 	// Owned by the sweeper.
 	pinged time.Duration // when a ping was sent that is unanswered; 0: none is
+	lost   bool          // given up
 }
 
 var _ Outlet = (*Session)(nil)

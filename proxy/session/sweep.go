@@ -99,10 +99,12 @@ func (s *Session) checkLiveness(now time.Duration) {
 		s.pinged = 0
 	}
 	switch {
+	case s.lost:
 	case s.pinged == 0 && now-seen >= s.app.PingAfter:
 		s.pinged = now
 		s.link.Ping()
 	case s.pinged != 0 && now-s.pinged >= s.app.PongWithin:
+		s.lost = true
 		s.Close(protocol.ErrPongTimeout.Code, protocol.ErrPongTimeout.Message)
 		s.link.Abort()
 	}

@@ -3,6 +3,7 @@ package websocket_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -108,6 +109,11 @@ func testApps() []*proxy.App {
 // start runs a gateway until the test ends.
 func start(t testing.TB, prefix string) *gateway {
 	t.Helper()
+	return startWith(t, prefix, nil)
+}
+
+func startWith(t testing.TB, prefix string, secure *tls.Config) *gateway {
+	t.Helper()
 	registry, err := apps.New(testApps())
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +121,7 @@ func start(t testing.TB, prefix string) *gateway {
 	g := &gateway{ended: make(chan ended, 256)}
 	g.sessions = session.New(session.Settings{Apps: registry, Log: zerolog.Nop(), Connect: g.connect})
 	g.server = websocket.New(websocket.Settings{Sessions: g.sessions, MaxMessageBytes: maxMessage, Log: zerolog.Nop()})
-	f := front.New(front.Settings{Prefix: prefix, WebSocket: g.server, RequestTimeout: time.Second, Log: zerolog.Nop()})
+	f := front.New(front.Settings{Prefix: prefix, TLS: secure, WebSocket: g.server, RequestTimeout: time.Second, Log: zerolog.Nop()})
 	listeners, err := front.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
