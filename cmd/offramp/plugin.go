@@ -11,6 +11,7 @@ import (
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/faulty"
 	"github.com/offramp/offramp/translators/nats"
+	"github.com/offramp/offramp/translators/redis"
 )
 
 // builtin is a translator that is part of this binary and runs as a process
@@ -25,6 +26,7 @@ type builtin struct {
 func builtins() []builtin {
 	return []builtin{
 		{"nats", "subjects of a NATS server, core or JetStream", func() translators.Translator { return faulty.Wrap(nats.New()) }},
+		{"redis", "channels or streams of a Redis or Valkey server", func() translators.Translator { return faulty.Wrap(redis.New()) }},
 	}
 }
 
