@@ -39,80 +39,88 @@ func outOfPlace(seq []int) []int {
 	return out
 }
 
-// placed is where one event came in three orders: published (its index in the
-// slice), on the leg under judgement, and on the other leg. An order of -1
-// means that the leg did not show it.
-type placed struct{ judged, other int }
-
-// misplaced returns the indices of the events that the judged leg delivered
-// out of order. Two publishes that race may be recorded in one order and
-// delivered in the other, so a leg is at fault only where it agrees neither
-// with the order of publishing nor with the other leg's. The sequence is cut
-// where all orders agree that everything before comes before everything
-// after, and each piece is judged by whichever order is kinder to the leg.
-func misplaced(events []placed) (indices []int, displacement int) {
-	seen := make([]int, 0, len(events)) // indices that the judged leg showed
-	seq := make([]int, 0, len(events))
-	for i, e := range events {
-		if e.judged >= 0 {
-			seen = append(seen, i)
-			seq = append(seq, e.judged)
+// misplaced returns the indices of the events that a leg delivered out of
+// order, and the farthest that one of them was from its place. judged and each
+// of the orders hold the events' places by index, which is the order in which
+// they were published here; a negative place means that the event is not in
+// that order.
+//
+// Publishes that race may be recorded in one order, handed to a backend in
+// another and delivered by the reference in a third. So a leg is at fault only
+// where it agrees with none of them. The sequence is cut where all orders
+// agree that everything before comes before everything after, and each piece
+// is judged by the order that is kindest to the leg.
+func misplaced(judged []int, orders ...[]int) (indices []int, displacement int) {
+	seen := make([]int, 0, len(judged)) // indices that the judged leg showed
+	seq := make([]int, 0, len(judged))
+	for i, place := range judged {
+		if place >= 0 {
+			seen, seq = append(seen, i), append(seq, place)
 		}
 	}
 	if slices.IsSorted(seq) {
 		return nil, 0
 	}
-	judged := ranks(seq)
-	otherSeq := make([]int, len(seen))
-	for j, i := range seen {
-		otherSeq[j] = events[i].other
+	seq = ranks(seq)
+	others := make([][]int, len(orders))
+	for k, order := range orders {
+		others[k] = make([]int, len(seen))
+		for j, i := range seen {
+			others[k][j] = order[i]
+		}
+		others[k] = ranksPresent(others[k])
 	}
-	others := ranksPresent(otherSeq)
 	for start := 0; start < len(seen); {
-		end := blockEnd(judged, others, start)
-		for _, j := range judge(judged[start:end], others[start:end]) {
-			indices = append(indices, seen[start+j])
-			displacement = max(displacement, distance(judged[start+j], start+j))
+		end := pieceEnd(start, seq, others)
+		for _, j := range judge(start, end, seq, others) {
+			indices = append(indices, seen[j])
+			displacement = max(displacement, distance(seq[j], j))
 		}
 		start = end
 	}
 	return indices, displacement
 }
 
-// blockEnd returns the end of the shortest piece from start on that every
+// pieceEnd returns the end of the shortest piece from start on that every
 // order maps onto itself.
-func blockEnd(judged, others []int, start int) int {
+func pieceEnd(start int, judged []int, others [][]int) int {
 	top := start
 	for i := start; i <= top && i < len(judged); i++ {
-		top = max(top, judged[i], others[i])
+		top = max(top, judged[i])
+		for _, order := range others {
+			top = max(top, order[i])
+		}
 	}
 	return top + 1
 }
 
-// judge returns the positions of a piece that are out of place, by publishing
-// order or by the other leg's, whichever finds fewer.
-func judge(judged, others []int) []int {
-	byPublish := outOfPlace(judged)
-	if len(byPublish) == 0 {
-		return nil
+// judge returns the positions in a piece that are out of place by the order
+// that finds fewest.
+func judge(start, end int, judged []int, others [][]int) []int {
+	best := outOfPlace(judged[start:end])
+	for j := range best {
+		best[j] += start
 	}
-	order := make([]int, len(judged))
-	for i := range order {
-		order[i] = i
+	for _, order := range others {
+		if len(best) == 0 {
+			break
+		}
+		in := make([]int, end-start) // positions in that order
+		for i := start; i < end; i++ {
+			in[order[i]-start] = i
+		}
+		seq := make([]int, len(in))
+		for k, i := range in {
+			seq[k] = judged[i]
+		}
+		if found := outOfPlace(seq); len(found) < len(best) {
+			for j, k := range found {
+				found[j] = in[k]
+			}
+			best = found
+		}
 	}
-	slices.SortFunc(order, func(a, b int) int { return others[a] - others[b] })
-	seq := make([]int, len(order))
-	for i, j := range order {
-		seq[i] = judged[j]
-	}
-	byOther := outOfPlace(seq)
-	if len(byOther) >= len(byPublish) {
-		return byPublish
-	}
-	for i, j := range byOther {
-		byOther[i] = order[j]
-	}
-	return byOther
+	return best
 }
 
 // ranks replaces each value by its position among all of them.

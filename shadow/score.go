@@ -337,32 +337,45 @@ func (p *sweeper) time(l *Latency, s, leg int) {
 }
 
 func (p *sweeper) countOrder(cut, leg int) {
-	late, displacement := misplaced(p.places(cut, leg, 0))
+	late, displacement := misplaced(p.places(cut, leg), p.places(cut, 0), p.handed(cut, leg))
 	for _, s := range late {
 		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
 		c.Reordered++
 		c.MaxDisplacement = max(c.MaxDisplacement, int64(displacement))
 		p.exhibit("reordered", s, leg)
 	}
-	late, _ = misplaced(p.places(cut, 0, leg))
+	late, _ = misplaced(p.places(cut, 0), p.places(cut, leg))
 	for _, s := range late {
 		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
 		c.ReferenceReordered++
 	}
 }
 
-// places returns where the first cut slots came on two legs.
-func (p *sweeper) places(cut, judged, other int) []placed {
-	p.placed = p.placed[:0]
-	for s := range p.slots[:cut] {
-		j, o := p.outcome(s, judged), p.outcome(s, other)
-		place := placed{judged: j.order, other: o.order}
-		if j.unsure {
-			place.judged = none
+// places returns where the first cut slots came among a leg's arrivals.
+func (p *sweeper) places(cut, leg int) []int {
+	out := make([]int, cut)
+	for s := range out {
+		o := p.outcome(s, leg)
+		if out[s] = o.order; o.unsure {
+			out[s] = none
 		}
-		p.placed = append(p.placed, place)
 	}
-	return p.placed
+	return out
+}
+
+// handed returns the order in which a backend answered for the first cut
+// slots: that in which it was given them.
+func (p *sweeper) handed(cut, leg int) []int {
+	out := make([]int, cut)
+	for s := range out {
+		out[s] = none
+		if slot := &p.slots[s]; slot.truth {
+			if n := p.window.events[slot.event].handed[leg]; n > 0 {
+				out[s] = int(n)
+			}
+		}
+	}
+	return out
 }
 
 // countLeft counts arrivals that waited long enough and are no event's:

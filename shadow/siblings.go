@@ -8,9 +8,9 @@ func (p *sweeper) countSiblings(cut, leg int) {
 	if b == nil {
 		return
 	}
-	p.placed = p.placed[:0]
+	inFirst, inSecond := make([]int, cut), make([]int, cut)
 	for s := range p.slots[:cut] {
-		p.placed = append(p.placed, placed{judged: none, other: none})
+		inFirst[s], inSecond[s] = none, none
 		inA, inB := p.expected(a.view, s), p.expected(b.view, s)
 		if inA != stateMissing || inB != stateMissing || p.gap(0, span{from: p.slots[s].at, to: p.slots[s].at + p.edge()}) {
 			continue // not both sockets had to show it
@@ -19,12 +19,12 @@ func (p *sweeper) countSiblings(cut, leg int) {
 		c.Siblings++
 		switch {
 		case a.first[s] != none && b.first[s] != none:
-			p.placed[s] = placed{judged: b.first[s], other: a.first[s]}
+			inFirst[s], inSecond[s] = a.first[s], b.first[s]
 		case a.first[s] != none || b.first[s] != none:
 			c.SiblingMissing++
 		}
 	}
-	late, _ := misplaced(p.placed)
+	late, _ := misplaced(inSecond, inFirst)
 	for _, s := range late {
 		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
 		c.SiblingReordered++

@@ -101,8 +101,15 @@ func (p plan) channel(s *script, topic proxy.Topic, in *injected) {
 }
 
 func (s *script) subscribe(p plan, topic proxy.Topic) {
-	for i := range max(1, p.sockets) {
+	there := max(1, p.sockets)
+	if p.churn {
+		there = 1
+	}
+	for i := range there {
 		s.add(proxy.Record{Kind: proxy.KindSubscribed, At: s.start, Leg: p.reference(), Topic: topic, Socket: socket(i), Count: i + 1})
+		if p.sockets > 0 {
+			s.add(proxy.Record{Kind: proxy.KindSubscribed, At: s.start.Add(time.Millisecond), Leg: proxy.LegEngine, Topic: topic, Socket: socket(i), Count: i + 1})
+		}
 	}
 }
 
@@ -131,13 +138,16 @@ func (s *script) reference(p plan, topic proxy.Topic, events []*proxy.Event) {
 			seen := &proxy.Event{Topic: topic, Name: ev.Name, Data: slices.Clone(ev.Data)}
 			lag := 20*time.Millisecond + time.Duration(i)*time.Microsecond
 			s.add(proxy.Record{Kind: proxy.KindDelivered, At: ev.At.Add(lag), Leg: proxy.LegVendor, Topic: topic, Socket: id, Event: seen})
+			s.add(proxy.Record{Kind: proxy.KindDelivered, At: ev.At.Add(200 * time.Microsecond), Leg: proxy.LegEngine, Topic: topic, Socket: id, Event: seen, Count: 1})
 		}
 	}
 }
 
 func (s *script) churn(topic proxy.Topic, id protocol.SocketID, from, to time.Time) {
-	s.add(proxy.Record{Kind: proxy.KindSubscribed, At: from, Leg: proxy.LegVendor, Topic: topic, Socket: id, Count: 2})
-	s.add(proxy.Record{Kind: proxy.KindUnsubscribed, At: to, Leg: proxy.LegVendor, Topic: topic, Socket: id, Count: 1})
+	for _, leg := range []proxy.Leg{proxy.LegVendor, proxy.LegEngine} {
+		s.add(proxy.Record{Kind: proxy.KindSubscribed, At: from, Leg: leg, Topic: topic, Socket: id, Count: 2})
+		s.add(proxy.Record{Kind: proxy.KindUnsubscribed, At: to, Leg: leg, Topic: topic, Socket: id, Count: 1})
+	}
 }
 
 // candidate delivers the events with faults, each on an event of its own.
@@ -238,6 +248,37 @@ func (p plan) check(t *testing.T) {
 	if got, want := found(total(s, p.reference(), testBackend)), in.foretell(); got != want {
 		t.Errorf("%+v\n got %+v\nwant %+v", p, got, want)
 	}
+	if p.sockets == 0 {
+		return
+	}
+	if got, want := found(total(s, p.reference(), proxy.LegEngine)), (injected{events: in.events}).foretell(); got != want {
+		t.Errorf("%+v, the engine:\n got %+v\nwant %+v", p, got, want)
+	}
+}
+
+// TestNoDifferenceIsFoundWhereThereIsNone runs more than a million deliveries
+// of an engine beside itself.
+func TestNoDifferenceIsFoundWhereThereIsNone(t *testing.T) {
+	deliveries := int64(0)
+	for seed := uint64(0); deliveries < 1_000_000; seed++ {
+		p := plan{
+			seed: 1000 + seed, channels: 10, events: 1500, every: 10 * time.Millisecond, sockets: 3,
+			identical: float64(seed%4) / 4, churn: seed%2 == 0, bursts: seed%3 == 0,
+		}
+		records, in := p.traffic(time.Now())
+		s := run(t, Config{}, true, records)
+		for _, candidate := range []proxy.Leg{proxy.LegEngine, testBackend} {
+			if got, want := found(total(s, proxy.LegVendor, candidate)), in.foretell(); got != want {
+				t.Errorf("%+v, %s:\n got %+v\nwant %+v", p, candidate, got, want)
+			}
+		}
+		for i := range records {
+			if records[i].Kind == proxy.KindDelivered {
+				deliveries++
+			}
+		}
+	}
+	t.Logf("%d deliveries compared", deliveries)
 }
 
 func TestEveryInjectedFaultIsNamedAndCounted(t *testing.T) {

@@ -29,7 +29,6 @@ type sweeper struct {
 	slots    []slot
 	views    []viewPass
 	outcomes []outcome // by slot, then leg
-	placed   []placed
 	spare    []*matcher
 	closed   map[uint64]uint16 // content and ids closed lately: legs that had it
 	isClosed func(uint64) bool
@@ -420,7 +419,8 @@ func (p *sweeper) assignAnswers() {
 			}
 			i = found
 		}
-		w.events[i].answers[a.leg] = a.code
+		w.handed++
+		w.events[i].answers[a.leg], w.events[i].handed[a.leg] = a.code, w.handed
 		next = i + 1
 		return true
 	})

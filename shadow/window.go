@@ -21,6 +21,7 @@ type window struct {
 	legs    []leg      // the reference first
 	events  []published
 	answers []answer // not assigned to their events yet
+	handed  uint32   // answers assigned so far
 	recent  []closedEvent
 	charges []charge
 	cells   []cellCache
@@ -39,6 +40,7 @@ type published struct {
 	body     []byte // nil when the budget was spent
 	size     int
 	answers  [maxLegs]uint32 // per leg: number of its result code; 0: none yet
+	handed   [maxLegs]uint32 // per leg: when it answered, in order; 0: not yet
 }
 
 // arrival is an event that a leg delivered.
@@ -118,7 +120,7 @@ func (w *window) configure(app *proxy.App) {
 	// from nobody, so the events they belong to are compared by arrival only.
 	if len(kept) > 0 {
 		for i := range w.events {
-			w.events[i].answers = [maxLegs]uint32{}
+			w.events[i].answers, w.events[i].handed = [maxLegs]uint32{}, [maxLegs]uint32{}
 		}
 		w.answers = nil
 	}

@@ -225,6 +225,20 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 			},
 			want: foretold{Expected: 2, Matched: 2, RefReordered: 1},
 		},
+		"the backend follows the order in which it was given them: no fault": {
+			play: func(s *scene) {
+				a, b := s.event(10, "a"), s.event(10.0001, "b")
+				for _, ev := range []*proxy.Event{a, b} {
+					s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegEngine, Event: ev})
+					s.offer(proxy.Record{Kind: proxy.KindDelivered, At: s.at(10.1), Leg: proxy.LegEngine, Event: ev, Count: 1})
+				}
+				for _, ev := range []*proxy.Event{b, a} {
+					s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK"})
+					s.backend(10.2, ev)
+				}
+			},
+			want: foretold{Expected: 2, Matched: 2, RefReordered: 0},
+		},
 		"the same, and the backend follows the engine": {
 			play: func(s *scene) {
 				a, b := s.event(10, "a"), s.event(10.0001, "b")
