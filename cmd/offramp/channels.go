@@ -42,13 +42,13 @@ Exit status: 0 answered, 1 otherwise.`,
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(list)
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "CHANNEL\tUSERS") //nolint:errcheck // Flush reports it
+			fmt.Fprintln(table, "CHANNEL\tUSERS")
 			for _, name := range slices.Sorted(maps.Keys(list.Channels)) {
 				users := "-"
 				if params.Info != nil {
 					users = fmt.Sprint(list.Channels[name].UserCount)
 				}
-				fmt.Fprintf(table, "%s\t%s\n", name, users) //nolint:errcheck // Flush reports it
+				fmt.Fprintf(table, "%s\t%s\n", name, users)
 			}
 			return table.Flush()
 		},

@@ -58,9 +58,9 @@ func newPluginListCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "PLUGIN\tCARRIES") //nolint:errcheck // Flush reports it
+			fmt.Fprintln(table, "PLUGIN\tCARRIES")
 			for _, b := range builtins() {
-				fmt.Fprintf(table, "%s\t%s\n", b.name, b.summary) //nolint:errcheck // Flush reports it
+				fmt.Fprintf(table, "%s\t%s\n", b.name, b.summary)
 			}
 			return table.Flush()
 		},
