@@ -69,3 +69,11 @@ func (n *names) number(text string) uint32 {
 }
 
 func (n *names) text(i uint32) string { return n.texts[i] }
+
+// Pattern returns the learned pattern of a channel name, in which what tells
+// channels of one kind apart is replaced by what it is: {int}, {hex}, {uuid}.
+func Pattern(name protocol.ChannelName) string { return learnPattern(name) }
+
+// ChannelType returns the type of a channel as reports name it, such as
+// "presence" or "private-cache".
+func ChannelType(name protocol.ChannelName) string { return typeOf(name) }
