@@ -97,6 +97,10 @@ func differs(s *slot, x *arrival) bool {
 
 func (p *sweeper) judgeSlot(s, leg int) {
 	o, slot := p.outcome(s, leg), &p.slots[s]
+	if leg > 0 && slot.truth && p.window.events[slot.event].origin == p.window.legs[leg].name {
+		*o = outcome{decided: true, order: none} // it came from there
+		return
+	}
 	if o.state == stateSeen {
 		// What was paired by place only may yet turn out to be another event.
 		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)

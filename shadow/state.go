@@ -195,7 +195,7 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	}
 	p := published{
 		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
-		except: ev.Except, body: s.hold(ev.Data), size: len(ev.Data),
+		origin: ev.Origin, except: ev.Except, body: s.hold(ev.Data), size: len(ev.Data),
 	}
 	if p.except == "" {
 		p.except = ev.Socket

@@ -35,7 +35,8 @@ type published struct {
 	key      uint64
 	user     uint64
 	name     uint32
-	excludes bool // one socket is not to get it: its sender, or the one named
+	origin   proxy.Leg // where it entered; it is not sent back there
+	excludes bool      // one socket is not to get it: its sender, or the one named
 	except   protocol.SocketID
 	body     []byte // nil when the budget was spent
 	size     int

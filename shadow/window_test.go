@@ -164,6 +164,16 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 			},
 			want: foretold{Expected: 1, PayloadDiffers: 1},
 		},
+		"came from the candidate: not compared with it": {
+			play: func(s *scene) {
+				ev := s.event(10, "a")
+				ev.Origin = testBackend
+				s.backend(10, ev)
+				s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegEngine, Event: ev})
+				s.offer(proxy.Record{Kind: proxy.KindDelivered, At: ev.At, Leg: proxy.LegEngine, Event: ev, Count: 1})
+			},
+			want: foretold{},
+		},
 		"delivered by the candidate only, with subscribers there": {
 			play: func(s *scene) {
 				s.subscribe(0, proxy.LegEngine, "1.1", 2)
