@@ -116,24 +116,25 @@ func (w *watchers) change(ctx context.Context, channels []string, want bool) {
 }
 
 func (w *watchers) work(ctx context.Context, changes <-chan change) {
-	stops := map[protocol.ChannelName]func(){}
+	watched := map[protocol.ChannelName]*observer{}
 	defer func() {
-		for _, stop := range stops {
-			stop()
+		for _, o := range watched {
+			o.end()
 		}
 	}()
 	for {
 		select {
 		case c := <-changes:
-			stop, watched := stops[c.channel]
-			switch {
-			case c.want && !watched:
-				if stop := w.subscribe(ctx, c.channel); stop != nil {
-					stops[c.channel] = stop
+			o := watched[c.channel]
+			if o != nil && (!c.want || o.failed.Load()) {
+				o.end()
+				delete(watched, c.channel)
+				o = nil
+			}
+			if c.want && o == nil {
+				if o = w.subscribe(ctx, c.channel); o != nil {
+					watched[c.channel] = o
 				}
-			case !c.want && watched:
-				stop()
-				delete(stops, c.channel)
 			}
 		case <-ctx.Done():
 			return
@@ -143,27 +144,34 @@ func (w *watchers) work(ctx context.Context, changes <-chan change) {
 
 // subscribe returns nil when the channel cannot be observed, which it has
 // told the gateway.
-func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) (stop func()) {
+func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) *observer {
 	ctx, cancel := context.WithTimeout(ctx, subscribePatience)
 	defer cancel()
 	o := &observer{channel: channel, box: w.box}
-	end, err := w.subscriber.Subscribe(ctx, channel, o)
+	stop, err := w.subscriber.Subscribe(ctx, channel, o)
 	if err != nil {
 		o.State(translators.ChannelState{State: translators.StateError, Detail: err.Error()})
 		return nil
 	}
-	o.State(translators.ChannelState{State: translators.StateAttached})
-	return func() {
-		o.over.Store(true)
-		end()
+	o.stop = stop
+	if !o.failed.Load() {
+		o.State(translators.ChannelState{State: translators.StateAttached})
 	}
+	return o
 }
 
 // observer puts what is seen on one channel into the outbox.
 type observer struct {
 	channel protocol.ChannelName
 	box     *outbox
-	over    atomic.Bool // the subscription has ended
+	stop    func()
+	over    atomic.Bool // it was ended: what is shown still is ignored
+	failed  atomic.Bool // the translator gave it up: asked again, it starts anew
+}
+
+func (o *observer) end() {
+	o.over.Store(true)
+	o.stop()
 }
 
 // Deliver implements translators.Observer.
@@ -177,5 +185,11 @@ func (o *observer) Deliver(e translators.Envelope) {
 
 // State implements translators.Observer.
 func (o *observer) State(s translators.ChannelState) {
+	if o.over.Load() {
+		return
+	}
+	if s.State == translators.StateError {
+		o.failed.Store(true)
+	}
 	o.box.put(o.channel, notice{state: wire.FromState(o.channel, s)})
 }

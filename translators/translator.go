@@ -82,7 +82,7 @@ const (
 	StateAttached State = iota // observed from now on
 	StateDetached              // not observed from From on, until attached again
 	StateGap                   // was not observed From..To
-	StateError                 // cannot be observed; Detail says why
+	StateError                 // given up; Detail says why. The gateway will ask anew
 
 	states
 )

@@ -201,6 +201,11 @@ func (b *book) lose(now time.Time, why string) {
 			from = earlier(from, it.event.At)
 		}
 	}
+	for _, c := range b.channels {
+		if len(c.held) > 0 {
+			from = earlier(from, c.held[0].event.At)
+		}
+	}
 	b.resent += uint64(len(again))
 	slices.SortFunc(again, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
 	again = append(again, b.ready...)
@@ -313,6 +318,9 @@ func (b *book) observed(name protocol.ChannelName, s translators.ChannelState, n
 	case translators.StateGap:
 		return []gap{{channel: name, from: s.From.Add(-slack), to: s.To, why: s.Detail}}
 	case translators.StateError:
+		if c.attached && c.dark.IsZero() {
+			c.dark = now.Add(-slack)
+		}
 		c.asked, c.attached = false, false
 		c.retry = now.Add(time.Second)
 	}
