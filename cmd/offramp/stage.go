@@ -104,12 +104,12 @@ func newStageShowCommand(t *stageTarget) *cobra.Command {
 
 func printStage(w io.Writer, view stageView) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CHANNELS\tSTAGE") //nolint:errcheck // Flush reports it
+	fmt.Fprintln(table, "CHANNELS\tSTAGE")
 	for _, r := range view.Rules {
 		state := route.State{Stage: r.Stage, Percent: r.Percent, By: r.By}
-		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state) //nolint:errcheck // Flush reports it
+		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state)
 	}
-	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage) //nolint:errcheck // Flush reports it
+	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage)
 	return table.Flush()
 }
 
@@ -180,7 +180,7 @@ func newStageHistoryCommand(t *stageTarget) *cobra.Command {
 
 func printHistory(w io.Writer, entries []route.Entry) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "#\tWHEN\tWHO\tWHAT\tWHY") //nolint:errcheck // Flush reports it
+	fmt.Fprintln(table, "#\tWHEN\tWHO\tWHAT\tWHY")
 	for _, e := range entries {
 		what := e.Move.String()
 		if e.Undoes != 0 {
@@ -189,7 +189,7 @@ func printHistory(w io.Writer, entries []route.Entry) error {
 		if len(e.Overridden) > 0 {
 			what += fmt.Sprintf(" (forced, against %d objections)", len(e.Overridden))
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Who, what, e.Why) //nolint:errcheck // Flush reports it
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Who, what, e.Why)
 	}
 	return table.Flush()
 }
