@@ -54,11 +54,10 @@ type members struct {
 
 // differing is one candidate's divergence from the reference on a channel.
 type differing struct {
-	since  int64 // integrated up to here
-	began  int64 // of the divergence now; 0: none
-	told   bool  // the episode was counted
-	users  map[string]*difference
-	member bool // both legs tell of members
+	since int64 // integrated up to here
+	began int64 // of the divergence now; 0: none
+	told  bool  // the episode was counted
+	users map[string]*difference
 }
 
 // difference is one user who is on one of the two legs only.

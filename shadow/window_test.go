@@ -11,11 +11,10 @@ import (
 // scene offers hand-written records to a state, with times in seconds from
 // its start.
 type scene struct {
-	state   *state
-	start   time.Time
-	topic   proxy.Topic
-	seq     uint64
-	records []proxy.Record
+	state *state
+	start time.Time
+	topic proxy.Topic
+	seq   uint64
 }
 
 func newScene(relayed bool) *scene {
