@@ -20,7 +20,9 @@
 // carried out once the one before has had its whole effect. In a step,
 //
 //	NAME connect [QUERY]       opens a connection and takes the greeting
-//	NAME refused CODE REASON   a connection that is closed instead of greeted
+//	NAME refused [in-band] [?QUERY|/PATH] CODE REASON
+//	                           a connection that is closed instead of greeted;
+//	                           in-band: and told so in a frame first
 //	NAME > FRAME               sends a frame as it stands
 //	NAME < FRAME               the next frame received is exactly that
 //	NAME subscribe CHANNEL [CHANNEL_DATA]   sends a signed pusher:subscribe
@@ -33,14 +35,21 @@
 //	NAME close                 the client closes it
 //	publish CHANNELS EVENT DATA [except NAME]   publishes by the HTTP API
 //	terminate USER_ID          terminates a user's connections
+//	request METHOD PATH [BODY] sends a signed request to the HTTP API
+//	answer STATUS BODY         its answer was that; \n is a line end, * anything
 //	app [no] SETTING …         changes the app's settings; some have a value: connections=2
 //	drain                      the server is about to restart
 //	sleep DURATION             lets time pass
 //
-// At the end of a script every connection must be silent. In all steps
-// ${NAME} stands for a connection's socket id, ${auth NAME CHANNEL
-// [CHANNEL_DATA]} and ${user NAME USER_DATA} for signatures with the app's
-// key, ${digest NAME CHANNEL [CHANNEL_DATA]} for the part of such a one behind
-// the colon, ${sign SECRET TEXT} for any other, ${json TEXT} for the inside of a JSON string, and ${repeat N
-// TEXT} for a long one.
+// At the end of a script every connection must be silent.
+//
+// In all steps ${NAME} stands for a connection's socket id, and
+//
+//	${auth NAME CHANNEL [CHANNEL_DATA]}    for an auth with the app's key
+//	${user NAME USER_DATA}                 for one of a sign-in
+//	${digest NAME CHANNEL [CHANNEL_DATA]}  for the part of auth behind the colon
+//	${sign SECRET TEXT}                    for any other signature
+//	${json TEXT}                           for the inside of a JSON string
+//	${repeat N TEXT}                       for a long text
+//	${channels N}                          for the JSON strings "c0" to "cN-1"
 package transcript

@@ -3,10 +3,6 @@ package transcript
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -72,45 +68,16 @@ func (e *Engine) Configure(settings string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	app := e.app
-	on := true
-	for word := range strings.FieldsSeq(settings) {
-		if word == "no" {
-			on = false
-			continue
-		}
-		if err := configure(&app, word, on); err != nil {
-			return err
-		}
-		on = true
+	if err := configureAll(&app, settings); err != nil {
+		return err
 	}
 	e.app = app
 	return nil
 }
 
-func configure(app *proxy.App, setting string, on bool) error {
-	name, value, _ := strings.Cut(setting, "=")
-	switch name {
-	case "client_events":
-		app.ClientEvents = on
-	case "subscription_counting":
-		app.SubscriptionCounting = on
-	case "watchlist":
-		app.Watchlist = on
-	case "authorized_connections":
-		app.AuthorizedConnections = on
-	case "enabled":
-		app.Enabled = on
-	case "more_key":
-		key, secret, _ := strings.Cut(value, ":")
-		app.Credentials = append(slices.Clip(app.Credentials), proxy.Credential{Key: key, Secret: proxy.NewSecret(secret)})
-	case "connections":
-		n, err := strconv.Atoi(value)
-		app.Limits.Connections = n
-		return err
-	default:
-		return fmt.Errorf("no such setting: %q", setting)
-	}
-	return nil
+// Request implements Target.
+func (e *Engine) Request(string, string, string) (int, string, error) {
+	return 0, "", errors.New("the engine alone does not speak HTTP")
 }
 
 // Connect implements Target.
@@ -171,7 +138,7 @@ func (c *engineClient) Send(frame string) error {
 }
 
 // Next implements Client.
-func (c *engineClient) Next() (string, bool) { return c.in.next() }
+func (c *engineClient) Next(bool) (string, bool) { return c.in.next() }
 
 // Closed implements Client.
 func (c *engineClient) Closed() (code int, reason string, closed bool) { return c.in.closed() }

@@ -61,6 +61,8 @@ func (r *runner) value(expression string) (string, error) {
 	case "sign":
 		secret, text, _ := strings.Cut(rest, " ")
 		return protocol.Sign(secret, text), nil
+	case "channels":
+		return channelList(rest)
 	case "repeat":
 		count, text, _ := strings.Cut(rest, " ")
 		n, err := strconv.Atoi(count)
@@ -95,4 +97,14 @@ func (r *runner) auth(c *conn, text string) string {
 		signed = nil
 	}
 	return r.sign(protocol.ChannelString(c.id, protocol.ChannelName(name), signed))
+}
+
+// channelList returns so many channel names, c0 and so on, as JSON strings.
+func channelList(count string) (string, error) {
+	n, err := strconv.Atoi(count)
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf(`"c%d"`, i)
+	}
+	return strings.Join(names, ","), err
 }

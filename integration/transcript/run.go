@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
@@ -23,6 +24,8 @@ type Target interface {
 	Publish(channels []string, event, data, except string) error
 	// Terminate does what POST users/ID/terminate_connections does.
 	Terminate(userID string) error
+	// Request sends a request to the HTTP API, signed.
+	Request(method, pathAndQuery, body string) (status int, answer string, err error)
 	// Drain ends the target's service as a planned restart does.
 	Drain() error
 	// Settle returns once all that was done has had its effect.
@@ -36,9 +39,11 @@ type Target interface {
 // Client is one connection to a target.
 type Client interface {
 	Send(frame string) error
-	// Next returns the next frame received; ok is false if there is none.
-	Next() (frame string, ok bool)
-	// Closed reports how the server has closed the connection, if it has.
+	// Next returns the next frame received; ok is false if there is none. With
+	// wait one has as long to come as the target may need for it.
+	Next(wait bool) (frame string, ok bool)
+	// Closed reports how the server has closed the connection, if it has or
+	// does within that time.
 	Closed() (code int, reason string, closed bool)
 	Close() error
 }
@@ -53,7 +58,7 @@ func (s Script) Run(target Target) error {
 	}
 	target.Settle()
 	for name, c := range r.conns {
-		if frame, ok := c.client.Next(); ok {
+		if frame, ok := c.client.Next(false); ok {
 			return fmt.Errorf("%s: at the end of %q, %s has yet to read %s", s.File, s.Title, name, frame)
 		}
 	}
@@ -63,6 +68,7 @@ func (s Script) Run(target Target) error {
 type runner struct {
 	target Target
 	conns  map[string]*conn
+	answer string // to the last request: status and body
 }
 
 type conn struct {
@@ -100,6 +106,13 @@ func (r *runner) global(verb, rest string) error {
 		return r.publish(rest)
 	case "terminate":
 		return r.target.Terminate(rest)
+	case "request":
+		return r.request(rest)
+	case "answer":
+		if !proxy.MatchPattern(rest, r.answer) {
+			return fmt.Errorf("got\n  %s\nwant\n  %s", r.answer, rest)
+		}
+		return nil
 	case "drain":
 		return r.target.Drain()
 	case "sleep":
@@ -142,12 +155,12 @@ func (r *runner) local(c *conn, verb, rest string) error {
 	case "signs-in":
 		return r.confirmed(c, r.signin(c, rest), "pusher:signin_success")
 	case "silent":
-		if frame, ok := c.client.Next(); ok {
+		if frame, ok := c.client.Next(false); ok {
 			return fmt.Errorf("got %s, want nothing", frame)
 		}
 		return nil
 	case "pass":
-		for _, ok := c.client.Next(); ok; _, ok = c.client.Next() {
+		for _, ok := c.client.Next(false); ok; _, ok = c.client.Next(false) {
 		}
 		return nil
 	case "closed":
@@ -165,7 +178,7 @@ func (r *runner) confirmed(c *conn, frame, event string) error {
 		return err
 	}
 	r.target.Settle()
-	got, _ := c.client.Next()
+	got, _ := c.client.Next(true)
 	if !strings.HasPrefix(got, `{"event":"`+event+`"`) {
 		return fmt.Errorf("got %q, want a frame of %s", got, event)
 	}
@@ -173,7 +186,7 @@ func (r *runner) confirmed(c *conn, frame, event string) error {
 }
 
 func (c *conn) expect(want string) error {
-	got, ok := c.client.Next()
+	got, ok := c.client.Next(true)
 	if !ok {
 		return fmt.Errorf("got nothing, want\n  %s", want)
 	}
@@ -195,12 +208,13 @@ func (c *conn) expectClosed(want string) error {
 }
 
 func (r *runner) connect(name, query string) error {
+	query = strings.TrimPrefix(query, "?")
 	client, err := r.target.Connect(query)
 	if err != nil {
 		return err
 	}
 	r.target.Settle()
-	greeting, _ := client.Next()
+	greeting, _ := client.Next(true)
 	id, err := socketID(greeting)
 	if err != nil {
 		return fmt.Errorf("greeting %q: %w", greeting, err)
@@ -238,18 +252,43 @@ func socketID(greeting string) (protocol.SocketID, error) {
 	return data.SocketID, nil
 }
 
-// refused opens a connection that must be closed at once.
-func (r *runner) refused(want string) error {
-	client, err := r.target.Connect("")
+func (r *runner) request(rest string) error {
+	method, rest, _ := strings.Cut(rest, " ")
+	path, body, _ := strings.Cut(rest, " ")
+	r.target.Settle()
+	status, answer, err := r.target.Request(method, path, body)
+	r.answer = strconv.Itoa(status) + " " + strings.ReplaceAll(answer, "\n", `\n`)
+	return err
+}
+
+// refused opens a connection that must be closed at once; if in-band it is
+// told so in a frame first.
+func (r *runner) refused(rest string) error {
+	query := ""
+	rest, inBand := strings.CutPrefix(rest, "in-band ")
+	if strings.HasPrefix(rest, "?") || strings.HasPrefix(rest, "/") {
+		query, rest, _ = strings.Cut(strings.TrimPrefix(rest, "?"), " ")
+	}
+	client, err := r.target.Connect(query)
 	if err != nil {
 		return err
 	}
 	r.target.Settle()
 	c := conn{client: client}
-	if frame, ok := client.Next(); ok {
+	if inBand {
+		code, text, _ := strings.Cut(rest, " ")
+		number, err := strconv.Atoi(code)
+		if err != nil {
+			return err
+		}
+		if err := c.expect(string(protocol.AppendError(nil, &protocol.Error{Code: number, Message: text}))); err != nil {
+			return err
+		}
+	}
+	if frame, ok := client.Next(false); ok {
 		return fmt.Errorf("got %s, want to be refused", frame)
 	}
-	return c.expectClosed(want)
+	return c.expectClosed(rest)
 }
 
 // subscribe returns a pusher:subscribe, signed where the channel needs it.
