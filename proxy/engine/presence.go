@@ -104,25 +104,34 @@ func (r *rare) await() {
 // reconcile takes over an answer of Presence: it tells those who are
 // subscribed what is new in it. The caller has rare.mu.
 func (e *Engine) reconcile(ch *channel, members []protocol.Member) {
-	known := ch.rare.roster.known
-	present := make(map[string]int, len(members))
+	r := &ch.rare.roster
+	if r.known == nil {
+		r.known = make(map[string]int, len(members))
+	}
 	for _, m := range members {
-		sockets, is := known[m.UserID]
-		if present[m.UserID] = sockets; !is {
+		if _, is := r.known[m.UserID]; !is {
+			r.known[m.UserID] = 0
 			e.append(ch, protocol.AppendMemberAdded(nil, ch.name, m))
 		}
 	}
-	for id, sockets := range known {
-		if _, is := present[id]; is {
-			continue
-		}
-		if sockets > 0 { // it is here, whatever Presence has lost
-			present[id] = sockets
-			continue
-		}
-		e.append(ch, protocol.AppendMemberRemoved(nil, ch.name, id))
+	if len(r.known) > len(members) {
+		e.dismiss(ch, members)
 	}
-	ch.rare.roster.known = present
+}
+
+// dismiss takes those off the roster who are not members any more. Whoever
+// has sockets here stays, whatever Presence has lost.
+func (e *Engine) dismiss(ch *channel, members []protocol.Member) {
+	present := make(map[string]bool, len(members))
+	for _, m := range members {
+		present[m.UserID] = true
+	}
+	for id, sockets := range ch.rare.roster.known {
+		if !present[id] && sockets <= 0 {
+			delete(ch.rare.roster.known, id)
+			e.append(ch, protocol.AppendMemberRemoved(nil, ch.name, id))
+		}
+	}
 }
 
 // catchUp applies the news that have waited. The caller has rare.mu.

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -157,7 +158,7 @@ const hexDigits = "0123456789abcdef"
 // characters are escaped, nothing else, and a byte that is not UTF-8 becomes
 // U+FFFD, as a text frame must be UTF-8.
 func AppendString[T ~[]byte | ~string](dst []byte, s T) []byte {
-	dst = append(dst, '"')
+	dst = append(slices.Grow(dst, len(s)+2), '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
