@@ -1,7 +1,9 @@
 package pusher
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,21 +80,33 @@ func (a *api) roundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if resp.StatusCode/100 == 2 {
-		resp.Body = &limited{Reader: io.LimitReader(resp.Body, maxResponse), Closer: resp.Body}
-		return resp, nil
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read the API's answer: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxRefusal))
-	seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	return nil, &statusError{
-		status: resp.StatusCode, body: string(body), retryAfter: min(time.Duration(max(seconds, 0))*time.Second, time.Minute),
+	if status := trueStatus(resp.StatusCode, body); status/100 != 2 {
+		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return nil, &statusError{
+			status: status, body: string(body[:min(len(body), maxRefusal)]),
+			retryAfter: min(time.Duration(max(seconds, 0))*time.Second, time.Minute),
+		}
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
 }
 
-type limited struct {
-	io.Reader
-	io.Closer
+// trueStatus returns an answer's status: soketi answers 200 and says in the
+// body what it should have been.
+func trueStatus(status int, body []byte) int {
+	var refusal struct {
+		Error string `json:"error"`
+		Code  int    `json:"code"`
+	}
+	if status == http.StatusOK && json.Unmarshal(body, &refusal) == nil && refusal.Error != "" && refusal.Code >= http.StatusBadRequest {
+		return refusal.Code
+	}
+	return status
 }
 
 // plain takes the URL, which bears a signature, out of an error.
@@ -175,17 +189,13 @@ func (a *api) post(ctx context.Context, path string, body []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(string(body)))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make a request to the API: %w", plain(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := a.roundTrip(req)
-	if err != nil {
-		return plain(err)
-	}
-	_, err = io.Copy(io.Discard, resp.Body)
-	return errors.Join(err, resp.Body.Close())
+	_, err = a.roundTrip(req) //nolint:bodyclose // roundTrip has read and closed it
+	return plain(err)
 }
 
 // occupancy asks about a channel.

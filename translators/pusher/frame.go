@@ -3,6 +3,7 @@ package pusher
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/offramp/offramp/proxy/protocol"
@@ -114,7 +115,7 @@ func (s signer) auth(text string) string {
 // subscribe returns the frame that subscribes to a channel.
 func (s signer) subscribe(channel protocol.ChannelName) any {
 	data := map[string]string{"channel": string(channel)}
-	if channel.NeedsAuth() {
+	if signed(channel) {
 		var member *string
 		if channel.Kind() == protocol.Presence {
 			text := string(protocol.AppendString([]byte(`{"user_id":`), s.config.TapUserID)) + "}"
@@ -123,6 +124,12 @@ func (s signer) subscribe(channel protocol.ChannelName) any {
 		data["auth"] = s.auth(protocol.ChannelString(s.socket, channel, member))
 	}
 	return message{"pusher:subscribe", data}
+}
+
+// signed reports whether a subscription is signed. Some servers, soketi among
+// them, look for the prefixes anywhere in a name; others do not mind.
+func signed(channel protocol.ChannelName) bool {
+	return strings.Contains(string(channel), "private-") || strings.Contains(string(channel), "presence-")
 }
 
 func (signer) unsubscribe(channel protocol.ChannelName) any {

@@ -72,8 +72,8 @@ func checkBytes(ctx context.Context, k *kit) error {
 		switch {
 		case r.Code.Accepted():
 			accepted = append(accepted, items[i])
-		case r.Code == translators.CodeUnsupported && !utf8.Valid(items[i].Data):
-			// Pusher's own frames are text: a backend that speaks them says so.
+		case r.Code == translators.CodeUnsupported && (len(items[i].Data) == 0 || !utf8.Valid(items[i].Data)):
+			// Where frames are text, or data must not be empty, a plain refusal is right.
 		default:
 			return fmt.Errorf("%s: answered %s: %s", names[items[i].ID], r.Code, r.Detail)
 		}
