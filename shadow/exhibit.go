@@ -1,8 +1,8 @@
 package shadow
 
 import (
+	"cmp"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -10,31 +10,57 @@ import (
 )
 
 // maxExhibits bounds the exhibits per finding, pair and pattern; the first
-// ones are kept, as the start of a fault tells most.
-const maxExhibits = 3
+// ones are kept, as the start of a fault tells most. maxAllExhibits bounds
+// those of an app.
+const (
+	maxExhibits    = 3
+	maxAllExhibits = 4096
+)
 
 // exhibits keeps the first findings of each kind.
 type exhibits struct{ kept []Exhibit }
 
 func (e *exhibits) clone() exhibits { return exhibits{kept: slices.Clone(e.kept)} }
 
-func (e *exhibits) list() []Exhibit { return e.kept }
+// list returns the exhibits in order of time.
+func (e *exhibits) list() []Exhibit {
+	slices.SortFunc(e.kept, earlier)
+	return e.kept
+}
+
+func earlier(a, b Exhibit) int {
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Finding, b.Finding),
+		cmp.Compare(a.Candidate, b.Candidate), cmp.Compare(a.ID, b.ID))
+}
 
 // forget drops the exhibits from before a time.
 func (e *exhibits) forget(before time.Time) {
 	e.kept = slices.DeleteFunc(e.kept, func(x Exhibit) bool { return x.At.Before(before) })
 }
 
-// room reports whether another exhibit of the kind is wanted.
-func (e *exhibits) room(x *Exhibit) bool {
-	same := 0
+// place returns where an exhibit is to be kept: behind the last one, or in the
+// place of a later one of its kind when there are enough. It is none when the
+// exhibit is not wanted.
+func (e *exhibits) place(x *Exhibit) int {
+	same, latest := 0, none
 	for i := range e.kept {
 		k := &e.kept[i]
-		if k.Finding == x.Finding && k.Pattern == x.Pattern && k.Candidate == x.Candidate && k.Reference == x.Reference {
-			same++
+		if k.Finding != x.Finding || k.Pattern != x.Pattern || k.Candidate != x.Candidate || k.Reference != x.Reference {
+			continue
+		}
+		same++
+		if latest == none || k.At.After(e.kept[latest].At) {
+			latest = i
 		}
 	}
-	return same < maxExhibits && len(e.kept) < 4096
+	switch {
+	case same < maxExhibits && len(e.kept) < maxAllExhibits:
+		return len(e.kept)
+	case same > 0 && x.At.Before(e.kept[latest].At):
+		return latest
+	default:
+		return none
+	}
 }
 
 // exhibit keeps a finding if there is room for it.
@@ -42,32 +68,37 @@ func (p *sweeper) exhibit(finding string, s, leg int) {
 	slot, ref, o := &p.slots[s], p.outcome(s, 0), p.outcome(s, leg)
 	x := Exhibit{
 		Finding: finding, Pattern: p.window.pattern,
-		Reference: p.window.legs[0].name, Candidate: p.window.legs[leg].name,
+		Reference: p.window.legs[0].name, Candidate: p.window.legs[leg].name, At: time.Unix(0, slot.at).UTC(),
 	}
-	if !p.target.exhibits.room(&x) {
+	place := p.target.exhibits.place(&x)
+	if place == none {
 		return
 	}
 	x.Channel = string(p.window.topic)
 	x.Event = p.app.events.text(slot.name)
-	x.At = time.Unix(0, slot.at).UTC()
 	if !slot.id.IsZero() {
 		x.ID = slot.id.String()
 	}
-	x.Before, x.After = frame(ref.first), frame(o.first)
+	x.Before, x.After = p.frame(ref.first), p.frame(o.first)
 	if x.Before == nil && slot.truth {
 		e := &p.window.events[slot.event]
-		x.Before = frame(&arrival{at: e.at, key: e.key, size: e.size, body: e.body})
+		x.Before = p.frame(&arrival{at: e.at, size: e.size, body: e.body})
 		x.Note = "as published: the reference was not seen to deliver it"
 	}
-	p.target.exhibits.kept = append(p.target.exhibits.kept, x)
+	kept := &p.target.exhibits.kept
+	if place == len(*kept) {
+		*kept = append(*kept, x)
+		return
+	}
+	(*kept)[place] = x
 }
 
-func frame(x *arrival) *Frame {
+func (p *sweeper) frame(x *arrival) *Frame {
 	if x == nil {
 		return nil
 	}
 	return &Frame{
-		At: time.Unix(0, x.at).UTC(), Bytes: x.size, Digest: fmt.Sprintf("%016x", x.key), Shape: shape(x.body),
+		At: time.Unix(0, x.at).UTC(), Bytes: x.size, Digest: p.state.digests.digest(x.body), Shape: shape(x.body),
 	}
 }
 

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -16,6 +17,10 @@ var (
 	appBucket  = []byte("shadow/apps/v1")
 )
 
+// digestKey is where the key of digests is kept, in the app bucket: no app id
+// begins so.
+var digestKey = []byte("\x00digest key")
+
 // Journal keeps evidence in an embedded database, so that it survives a
 // restart. It owns two buckets and may share the database with others.
 type Journal struct{ db *bolt.DB }
@@ -27,6 +32,9 @@ func NewJournal(db *bolt.DB) (*Journal, error) {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
+		}
+		if apps := tx.Bucket(appBucket); apps.Get(digestKey) == nil {
+			return apps.Put(digestKey, newDigester().key)
 		}
 		return nil
 	})
@@ -190,6 +198,10 @@ func (j *Journal) load(into *state) error {
 			return err
 		}
 		return tx.Bucket(appBucket).ForEach(func(key, value []byte) error {
+			if bytes.Equal(key, digestKey) {
+				into.digests.key = bytes.Clone(value)
+				return nil
+			}
 			var s storedApp
 			if err := decode(value, &s); err != nil {
 				return err

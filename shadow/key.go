@@ -1,6 +1,10 @@
 package shadow
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"hash/maphash"
 
 	"github.com/offramp/offramp/proxy"
@@ -31,4 +35,24 @@ func (h hasher) user(id string) uint64 {
 		return 0
 	}
 	return max(1, maphash.String(h.seed, id))
+}
+
+// digester names payloads in exhibits by keyed hashes: equal payloads have
+// equal names, and nobody without the key can try which payload it was.
+type digester struct{ key []byte }
+
+func newDigester() digester {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails
+	return digester{key: key}
+}
+
+// digest returns 16 hexadecimal digits; none for a payload that was not kept.
+func (d digester) digest(body []byte) string {
+	if body == nil {
+		return ""
+	}
+	mac := hmac.New(sha256.New, d.key)
+	mac.Write(body)
+	return hex.EncodeToString(mac.Sum(nil)[:8])
 }

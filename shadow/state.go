@@ -11,17 +11,18 @@ import (
 // state is all that the comparator knows. Its methods take the time they act
 // at, in nanoseconds as nanos gives them, and know no clock of their own.
 type state struct {
-	config Config
-	lookup func(string) (*proxy.App, bool)
-	hasher hasher
-	start  time.Time
-	codes  *names // result codes of backends
-	apps   map[string]*appState
-	ledger *ledger
-	sweeps sweeper
-	saved  time.Time // when changes were last taken for the journal
-	open   int       // events and arrivals in all windows
-	bodies int       // bytes of payload held
+	config  Config
+	lookup  func(string) (*proxy.App, bool)
+	hasher  hasher
+	digests digester
+	start   time.Time
+	codes   *names // result codes of backends
+	apps    map[string]*appState
+	ledger  *ledger
+	sweeps  sweeper
+	saved   time.Time // when changes were last taken for the journal
+	open    int       // events and arrivals in all windows
+	bodies  int       // bytes of payload held
 }
 
 // appState is one app's share.
@@ -57,7 +58,7 @@ const maxWindows = 1 << 20
 
 func newState(c Config, lookup func(string) (*proxy.App, bool)) *state {
 	return &state{
-		config: c, lookup: lookup, hasher: newHasher(), start: time.Now(), codes: newNames(maxCodes),
+		config: c, lookup: lookup, hasher: newHasher(), digests: newDigester(), start: time.Now(), codes: newNames(maxCodes),
 		apps: make(map[string]*appState), ledger: newLedger(c),
 	}
 }

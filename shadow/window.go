@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/offramp/offramp/proxy"
@@ -106,25 +107,26 @@ func (w *window) configure(app *proxy.App) {
 		return
 	}
 	w.app = app
+	names := legsOf(app, w.topic)
+	if slices.EqualFunc(names, w.legs, func(name proxy.Leg, l leg) bool { return name == l.name }) {
+		return
+	}
 	kept := w.legs
-	w.legs = nil
-	for _, name := range legsOf(app, w.topic) {
-		l := leg{name: name}
+	w.legs = make([]leg, len(names))
+	for k, name := range names {
+		w.legs[k].name = name
 		for i := range kept {
 			if kept[i].name == name {
-				l = kept[i]
+				w.legs[k] = kept[i]
 			}
 		}
-		w.legs = append(w.legs, l)
 	}
 	// Answers are by position: those of legs that moved are asked for again
 	// from nobody, so the events they belong to are compared by arrival only.
-	if len(kept) > 0 {
-		for i := range w.events {
-			w.events[i].answers, w.events[i].handed = [maxLegs]uint32{}, [maxLegs]uint32{}
-		}
-		w.answers = nil
+	for i := range w.events {
+		w.events[i].answers, w.events[i].handed = [maxLegs]uint32{}, [maxLegs]uint32{}
 	}
+	w.answers, w.cells, w.charges = nil, nil, nil
 }
 
 // legsOf returns the legs to compare on a channel, the reference first.

@@ -41,10 +41,10 @@ func (a Assessment) Blocked() bool {
 
 // sdk is what is known of a client SDK that names itself so.
 type sdk struct {
-	prefix string // of the "client" parameter, in lower case
-	name   string
-	level  Level
-	host   string // how its host is changed
+	word  string // in the "client" parameter, in lower case
+	name  string
+	level Level
+	host  string // how its host is changed
 }
 
 // sdks lists the vendor's client SDKs by how they name themselves. The first
@@ -52,21 +52,18 @@ type sdk struct {
 var sdks = []sdk{
 	{"flutter", "pusher-channels-flutter", Blocker,
 		"its public API takes a cluster but no host: patch it or use another package, and start now, as an app release is needed"},
-	{"js", "pusher-js or Laravel Echo", Note,
-		"wsHost, wsPort, wssPort, and httpHost, httpPort for the fallbacks, which otherwise go to the vendor; cluster stays mandatory"},
 	{"react", "React Native", Risk, "host, wsPort and wssPort in init, in recent versions: check the one that is installed; needs an app release"},
 	{"java", "Java or Android, which Flutter on Android also says", Risk,
 		"setHost, setWsPort, setWssPort after setCluster; needs an app release. If it is Flutter, it is a blocker"},
 	{"swift", "Swift, which Flutter on iOS also says", Risk,
 		"PusherClientOptions(host: .host(…)); needs an app release. If it is Flutter, it is a blocker"},
-	{"pusher-websocket-swift", "Swift, which Flutter on iOS also says", Risk,
-		"PusherClientOptions(host: .host(…)); needs an app release. If it is Flutter, it is a blocker"},
 	{"libpusher", "libPusher", Risk, "its host option; needs an app release"},
-	{"pusher-dotnet", ".NET", Note, "PusherOptions.Host, which may hold host:port"},
 	{"dotnet", ".NET", Note, "PusherOptions.Host, which may hold host:port"},
 	{"ruby", "Ruby", Note, "ws_host and ws_port"},
 	{"python", "Python (Pysher)", Note, "custom_host"},
 	{"pysher", "Python (Pysher)", Note, "custom_host"},
+	{"js", "pusher-js or Laravel Echo", Note,
+		"wsHost, wsPort, wssPort, and httpHost, httpPort for the fallbacks, which otherwise go to the vendor; cluster stays mandatory"},
 }
 
 // advice says what to do about a feature.
@@ -128,7 +125,7 @@ func clientFindings(d inventory.Document) []Finding {
 			Evidence: fmt.Sprintf("%d connections, last on %s", c.Connections, c.LastSeen.UTC().Format("2 Jan 2006")),
 			Action:   "not an SDK that is known here: find out how its host is changed"}
 		for _, s := range sdks {
-			if strings.HasPrefix(strings.ToLower(c.Library), s.prefix) {
+			if strings.Contains(strings.ToLower(c.Library), s.word) {
 				f.Level, f.Action = s.level, s.name+": "+s.host
 				break
 			}
