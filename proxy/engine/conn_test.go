@@ -162,3 +162,27 @@ func TestRemovedAppEndsItsConnections(t *testing.T) {
 		t.Errorf("closed with %d %q, want %d", code, reason, protocol.CodeAppDisabled)
 	}
 }
+
+// Clients older than protocol 6 are told in-band by their transport, for
+// every code; the engine must not say it a second time.
+func TestUnauthorisedIsSaidInBandOnce(t *testing.T) {
+	for version, want := range map[int]int{5: 0, 6: 1, 7: 1} {
+		t.Run(fmt.Sprintf("protocol %d", version), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := run(t, nodeSettings{app: func(a *proxy.App) { a.AuthorizedConnections = true }})
+				c := &client{n: n}
+				if _, err := n.Connect(n.app.Load(), proxy.Client{Protocol: version}, c); err != nil {
+					t.Fatal(err)
+				}
+				c.take()
+				time.Sleep(time.Minute)
+				if got := c.take(); len(got) != want || want == 1 && !hasError(got, protocol.CodeUnauthorized, protocol.ErrUnauthorized.Message) {
+					t.Errorf("got %q, want %d errors", got, want)
+				}
+				if code, _ := c.closed(); code != protocol.CodeUnauthorized {
+					t.Errorf("closed with %d, want %d", code, protocol.CodeUnauthorized)
+				}
+			})
+		})
+	}
+}
