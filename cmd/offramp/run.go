@@ -33,7 +33,8 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 	// them, and who watches. Each must still be there while the one before it
 	// ends. The first failure in any of them ends all.
 	failed := make(chan error, 1)
-	watching := newRing(failed, g.router.Run, g.outbox.Run, g.comparator.Run, g.host.Run,
+	memory := releaser{connections: g.sessions.Len}
+	watching := newRing(failed, memory.run, g.router.Run, g.outbox.Run, g.comparator.Run, g.inventory.Run, g.host.Run,
 		func(ctx context.Context) error { return g.admin.Run(ctx, operators) })
 	serving := newRing(failed, g.engine.Run, g.doubles.Run, g.relay.Run, g.sessions.Run, g.websocket.Run, g.streams.Run)
 	entering := newRing(failed, func(ctx context.Context) error { return g.front.Run(ctx, listeners) })

@@ -34,6 +34,7 @@ import (
 	"github.com/offramp/offramp/proxy/upstream"
 	"github.com/offramp/offramp/proxy/webhooks"
 	"github.com/offramp/offramp/shadow"
+	"github.com/offramp/offramp/shadow/inventory"
 	"github.com/offramp/offramp/shadow/report"
 )
 
@@ -49,6 +50,7 @@ type gateway struct {
 	feed       *tap.Feed
 	outbox     *webhooks.Outbox
 	comparator *shadow.Comparator
+	inventory  *inventory.Inventory
 	host       *host.Host
 	engine     *engine.Engine
 	sessions   *session.Server
@@ -94,6 +96,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.feed = tap.NewFeed(feedQueue)
 	g.outbox, err = webhooks.New(webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log})
 	if err != nil {
+		return nil, err
+	}
+	if g.inventory, err = inventory.New(inventory.Settings{DB: g.db, Log: o.log}); err != nil {
 		return nil, err
 	}
 	if err = g.newShadow(o); err != nil {
@@ -193,6 +198,7 @@ func (g *gateway) watchers() []tap.Watcher {
 		watchers = append(watchers,
 			tap.Watcher{Name: "plugins", Sink: g.host, Kinds: g.host.Kinds(), Apps: g.appIs(isCompared)},
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds, Apps: g.appIs(isCompared)},
+			tap.Watcher{Name: "inventory", Sink: g.inventory, Kinds: inventory.Kinds(), Apps: g.appIs(isCompared)},
 		)
 	}
 	return watchers

@@ -28,8 +28,11 @@ func (g *gateway) newAdmin() *admin.Server {
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},
 		Report:   g.report,
-		Metrics:  g.metrics,
-		Log:      g.log,
+		Inventory: func(_ context.Context, app string, _ time.Time) (json.RawMessage, error) {
+			return json.Marshal(g.inventory.Document(app))
+		},
+		Metrics: g.metrics,
+		Log:     g.log,
 	})
 }
 
