@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // maxReply bounds the body of the vendor's answer to an API call: more than a
@@ -29,6 +30,7 @@ func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
 		r.settings.API.Handler(ctx)
 		return
 	}
+	r.settings.Feed.caughtUp(app.ID)
 	at := time.Now()
 	reply, err := r.forward(ctx, app)
 	if err != nil {
@@ -143,4 +145,41 @@ func (r *Relay) unanswered(ctx *fasthttp.RequestCtx, app *proxy.App, err error) 
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("text/plain; charset=utf-8")
 	ctx.SetBodyString(text + "\n")
+}
+
+// callVendor makes an API call of the gateway's own.
+func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (status int, err error) {
+	base, err := url.Parse(app.Upstream.API)
+	if err != nil {
+		return 0, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
+	}
+	credential := app.Credentials[0]
+	query := "auth_key=" + credential.Key + "&auth_timestamp=" + strconv.FormatInt(time.Now().Unix(), 10) +
+		"&auth_version=1.0&body_md5=" + protocol.BodyMD5(body)
+	query += "&auth_signature=" + protocol.Sign(credential.Secret.Reveal(), protocol.RequestString(method, path, protocol.ParseQuery(query)))
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, base.String(), bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	request.URL.Path, request.URL.RawQuery = strings.TrimRight(base.Path, "/")+path, query
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", library)
+	response, err := r.calls.RoundTrip(request)
+	r.metrics.calls.WithLabelValues(app.ID, result(response, err)).Inc()
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReply)) // so that the connection can be used again
+	return response.StatusCode, nil
+}
+
+// result names what came of a call.
+func result(response *http.Response, err error) string {
+	if err != nil {
+		return trouble(err)
+	}
+	return strconv.Itoa(response.StatusCode)
 }

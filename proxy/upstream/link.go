@@ -113,6 +113,7 @@ func (l *link) run(early []byte) {
 	defer l.client.Close()
 	l.relay.metrics.open.WithLabelValues(l.app.ID).Inc()
 	defer l.relay.metrics.open.WithLabelValues(l.app.ID).Dec()
+	l.relay.settings.Feed.caughtUp(l.app.ID)
 	g, err := dial(context.Background(), l.base, l.request)
 	l.relay.metrics.dials.WithLabelValues(l.app.ID, trouble(err)).Inc()
 	if err != nil {
@@ -145,20 +146,26 @@ func (l *link) run(early []byte) {
 	helpers.Wait()
 }
 
-// turnAway tells a client that the vendor cannot be reached. 4100 makes it
-// come back after a moment; nothing here may send a client away for good.
+// turnAway tells a client that the vendor cannot be reached.
 func (l *link) turnAway(cause error) {
-	l.relay.settings.Log.Warn().Err(cause).Str("app", l.app.ID).Str("upstream", l.base.Host).Msg("upstream not reachable")
-	l.relay.offer(proxy.Record{
-		Kind: proxy.KindRefused, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: l.app.ID},
-		Client: &l.info, Code: errUnreachable.Code, Action: "connect", Text: trouble(cause),
-	})
 	l.mu.Lock()
-	l.dismissal = errUnreachable
+	l.dismissal = l.relay.unreachable(l.app, &l.info, cause)
 	l.mu.Unlock()
 	if l.answer(ownAnswer(l.key, l.offered)) {
 		l.linger()
 	}
+}
+
+// unreachable notes that a client could not be relayed, and returns what it
+// is told: 4100 makes it come back after a moment. Nothing here may send a
+// client away for good.
+func (r *Relay) unreachable(app *proxy.App, info *proxy.Client, cause error) *protocol.Error {
+	r.settings.Log.Warn().Err(cause).Str("app", app.ID).Str("upstream", app.Upstream.WebSocket).Msg("upstream not reachable")
+	r.offer(proxy.Record{
+		Kind: proxy.KindRefused, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: app.ID},
+		Client: info, Code: errUnreachable.Code, Action: "connect", Text: trouble(cause),
+	})
+	return errUnreachable
 }
 
 var (
@@ -220,19 +227,20 @@ func (l *link) passDown(first []byte) {
 	}
 }
 
-// deliver writes to the client. Behind a goodbye nothing more may come; what
-// the vendor still says is read past.
+// deliver writes to the client. Frames are noted before they go, as in
+// passUp. Behind a goodbye nothing more may come; what the vendor still says
+// is read past.
 func (l *link) deliver(p []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.dismissed {
 		return true
 	}
+	l.down.feed(p)
 	if !l.write(p) {
 		return false
 	}
 	l.relay.metrics.down.Add(float64(len(p)))
-	l.down.feed(p)
 	if l.dismissal != nil && l.down.between() {
 		l.sayGoodbye()
 	}

@@ -14,6 +14,7 @@ type metrics struct {
 	up, down prometheus.Counter // of bytes
 	calls    *prometheus.CounterVec
 	lost     *prometheus.CounterVec
+	bridged  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -29,8 +30,10 @@ func newMetrics() *metrics {
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "offramp_upstream_calls_total", Help: "HTTP API calls that were forwarded, by the upstream's status, or what went wrong."}, []string{"app", "result"}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "offramp_upstream_unwatched_total", Help: "Frames and publishes that passed but were not watched, as there were too many at once."}, []string{"app"}),
+			Name: "offramp_upstream_lost_total", Help: "Frames that were not watched and events that were not copied, as there were too many at once or the other side did not take them."}, []string{"app"}),
 	}
+	m.bridged = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_bridged_total", Help: "Events brought from here to the upstream (up) and from there to here (down)."}, []string{"app", "direction"})
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 	return m
 }
@@ -49,7 +52,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

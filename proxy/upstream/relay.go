@@ -3,8 +3,10 @@ package upstream
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/offramp/offramp/proxy/httpapi"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/proxy/route"
+	"github.com/offramp/offramp/proxy/session"
 	"github.com/offramp/offramp/proxy/transport/hijack"
 )
 
@@ -24,6 +27,7 @@ import (
 type Apps interface {
 	ByID(id string) (*proxy.App, bool)
 	ByKey(key string) (*proxy.App, proxy.Credential, bool)
+	All() []*proxy.App
 }
 
 // Route says where apps are. Implementation: proxy/route.Router.
@@ -45,6 +49,9 @@ type Settings struct {
 	// Those who serve what is not relayed.
 	WebSocket Upgrades
 	API       *httpapi.API
+	// Engine serves the clients that are not relayed, and Feed watches it.
+	Engine *engine.Engine
+	Feed   *Feed
 	// Shadow is where relayed clients have their doubles at stage shadow. It
 	// is an engine of its own, watched by nobody, so that what happens in it
 	// is neither told to clients nor to webhooks. nil: there are no doubles.
@@ -67,7 +74,8 @@ type Relay struct {
 
 	mu       sync.Mutex
 	clients  map[relayed]struct{}
-	sockets  map[protocol.SocketID]*virtual // doubles by the vendor's socket id
+	sockets  map[protocol.SocketID]*virtual    // doubles by the vendor's socket id
+	split    map[protocol.SocketID]*terminated // by the engine's socket id
 	draining bool
 	ended    bool
 	running  sync.WaitGroup // of clients
@@ -96,6 +104,7 @@ func New(s Settings) *Relay {
 		copies:  make(chan publication, queuedCopies),
 		clients: make(map[relayed]struct{}),
 		sockets: make(map[protocol.SocketID]*virtual),
+		split:   make(map[protocol.SocketID]*terminated),
 	}
 }
 
@@ -135,6 +144,25 @@ func (r *Relay) Serve(ctx *fasthttp.RequestCtx, key string) {
 	})
 }
 
+// Takes reports whether the app's clients are to be connected by Connect.
+func (r *Relay) Takes(app *proxy.App) bool {
+	return app.Upstream != nil && !r.isDraining() && (r.takes(app) || r.bridged(app))
+}
+
+func (r *Relay) bridged(app *proxy.App) bool {
+	return app.Upstream != nil && r.settings.Route.Position(app).Bridged()
+}
+
+// Connect connects a client of an app that Takes: one that did not come over
+// a WebSocket to the vendor where the app is relayed, and any other to the
+// engine and the vendor, as its channels ask for.
+func (r *Relay) Connect(app *proxy.App, client proxy.Client, out session.Outlet) (session.Conn, *protocol.Error) {
+	if r.takes(app) {
+		return r.connectStream(app, client, out)
+	}
+	return r.connectTerminated(app, client, out)
+}
+
 // ServeUnknown answers an upgrade request for a path that is no app's.
 func (r *Relay) ServeUnknown(ctx *fasthttp.RequestCtx) { r.settings.WebSocket.ServeUnknown(ctx) }
 
@@ -169,50 +197,144 @@ func (r *Relay) begin(c relayed, run func()) bool {
 	return true
 }
 
-// Run copies what the vendor accepted, and follows the stages: clients of an
-// app that is no longer relayed are sent away, to come back to the engine.
-// When ctx ends it cuts every connection that is left and waits for it.
+// run runs a part of a client that Run waits for, unless the relay is ending.
+func (r *Relay) run(part func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return false
+	}
+	r.running.Go(part)
+	return true
+}
+
+// current returns an app as it is configured now.
+func (r *Relay) current(app *proxy.App) *proxy.App {
+	if now, ok := r.settings.Apps.ByID(app.ID); ok {
+		return now
+	}
+	return app
+}
+
+// Run copies what the vendor accepted and what the engine did, and follows
+// the stages: clients that are served by the wrong side are sent away, to come
+// back to the right one. When ctx ends it cuts every connection that is left
+// and waits for it.
 func (r *Relay) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { r.copyAccepted(ctx) })
 	helpers.Go(func() { r.follow(ctx) })
+	helpers.Go(func() { r.bridge(ctx) })
 	<-ctx.Done()
 	helpers.Wait()
 	r.mu.Lock()
 	r.draining, r.ended = true, true
-	for c := range r.clients {
+	clients := slices.Collect(maps.Keys(r.clients))
+	r.mu.Unlock()
+	for _, c := range clients {
 		c.abort()
 	}
-	r.mu.Unlock()
 	r.running.Wait()
 	r.calls.CloseIdleConnections()
 	return nil
 }
 
-// moveOver is the time that the clients of an app are sent away in when its
-// stage moves.
-const moveOver = 5 * time.Second
+const (
+	// moveOver is the longest time that the clients of an app are sent away
+	// in when its stage moves, and movePace the time for each of few.
+	moveOver = 5 * time.Second
+	movePace = 5 * time.Millisecond
+	// lookAgain is when clients are looked at once more: a handshake that was
+	// under way during a move may have ended on the wrong side.
+	lookAgain = 15 * time.Second
+)
 
-// follow sends away the clients of apps that are no longer relayed.
+func moveTime(clients int) time.Duration { return min(moveOver, time.Duration(clients)*movePace) }
+
+// follow sends away clients that are no longer where they belong. A further
+// move does not wait for the one before to have reached everybody.
 func (r *Relay) follow(ctx context.Context) {
+	again := time.NewTimer(lookAgain)
+	defer again.Stop()
 	for {
 		changed := r.settings.Route.Changed()
-		moved := r.clientsWhere(func(c relayed) bool {
-			app, ok := r.settings.Apps.ByID(c.owner().ID)
-			return !ok || !r.takes(app)
-		})
+		moving, cancel := until(ctx, changed)
+		moved := r.clientsWhere(r.misplaced)
 		if len(moved) > 0 {
-			r.settings.Log.Info().Int("connections", len(moved)).Dur("over", moveOver).Msg("stage moved: relayed clients are sent to the engine")
+			r.settings.Log.Info().Int("connections", len(moved)).Msg("stage moved: clients are sent to where they belong now")
 		}
-		if r.release(ctx, moved, moveOver) != nil {
-			return
+		err := r.release(moving, moved, moveTime(len(moved)))
+		if err == nil {
+			err = r.releaseEngine(moving)
+		}
+		cancel()
+		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			continue
 		}
 		select {
+		case <-again.C:
 		case <-changed:
+			again.Reset(lookAgain)
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// until returns a context that ends when stop is closed.
+func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// misplaced reports whether a client belongs elsewhere.
+func (r *Relay) misplaced(c relayed) bool {
+	app, ok := r.settings.Apps.ByID(c.owner().ID)
+	if !ok {
+		return true
+	}
+	if t, ok := c.(*terminated); ok {
+		return t.misplaced(r.settings.Route.Position(app))
+	}
+	return !r.takes(app)
+}
+
+// releaseEngine sends away clients that only the engine knows, of apps whose
+// clients or channels are the vendor's again.
+func (r *Relay) releaseEngine(ctx context.Context) error {
+	for _, app := range r.settings.Apps.All() {
+		position := r.settings.Route.Position(app)
+		connections := r.settings.Engine.Stats(app.ID).Connections
+		if app.Upstream == nil || !position.Split() || connections == 0 {
+			continue
+		}
+		relayed := position.Relayed()
+		err := r.settings.Engine.Release(ctx, app.ID, moveTime(connections), func(id protocol.SocketID) bool {
+			return relayed || r.splitOf(id) == nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitOf returns the client with that id of the engine's that the vendor may
+// know as well.
+func (r *Relay) splitOf(id protocol.SocketID) *terminated {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.split[id]
 }
 
 // Drain relays no new connection from now on and closes the present ones with

@@ -105,7 +105,6 @@ func TestCloseCodesAreTheVendors(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.closed()
-		c.ws.Close()
 		gone := r.seen.await(t, "disconnected", func(rec proxy.Record) bool { return rec.Kind == proxy.KindDisconnected && rec.Socket == c.id })
 		if gone.Code != 1001 || gone.Text != "gone away" {
 			t.Errorf("recorded %d %q", gone.Code, gone.Text)
@@ -288,7 +287,8 @@ func TestAStageMovedSendsClientsToTheEngineAndBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := dial(t, r.gateway.addr, query)
-	if states := r.vendor.engine.Connections("1"); len(states) != 1 || states[0].Socket != back.id {
-		t.Errorf("the vendor has %v, want %s", states, back.id)
-	}
+	eventually(t, "only the client that is back is at the vendor", func() bool {
+		states := r.vendor.engine.Connections("1")
+		return len(states) == 1 && states[0].Socket == back.id
+	})
 }

@@ -57,6 +57,7 @@ type server struct {
 
 // service is what a server answers with.
 type service struct {
+	engine    *engine.Engine
 	websocket front.Upgrades
 	api       *httpapi.API
 	relay     *upstream.Relay
@@ -64,7 +65,7 @@ type service struct {
 }
 
 // serve starts an engine with a front; wrap may put a relay before them.
-func serve(t *testing.T, node uint64, registry *apps.Registry, wrap func(service) service) (*server, service) {
+func serve(t *testing.T, node uint64, registry *apps.Registry, feed *upstream.Feed, wrap func(service) service) (*server, service) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -76,15 +77,20 @@ func serve(t *testing.T, node uint64, registry *apps.Registry, wrap func(service
 		})
 	}
 	s := &server{t: t}
-	s.engine = engine.New(engine.Settings{Node: node, Apps: registry.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: zerolog.Nop()})
+	s.engine = engine.New(engine.Settings{Node: node, Apps: registry.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: zerolog.Nop(), Tap: watching(feed)})
+	var svc service
 	sessions := session.New(session.Settings{Apps: registry, Log: zerolog.Nop(), Connect: func(a *proxy.App, c proxy.Client, o session.Outlet) (session.Conn, *protocol.Error) {
+		if svc.relay != nil && svc.relay.Takes(a) {
+			return svc.relay.Connect(a, c, o)
+		}
 		conn, err := s.engine.Connect(a, c, o)
 		if err != nil {
 			return nil, err
 		}
 		return conn, nil
 	}})
-	svc := service{
+	svc = service{
+		engine:    s.engine,
 		websocket: transport.New(transport.Settings{Sessions: sessions, Log: zerolog.Nop()}),
 		api:       httpapi.New(httpapi.Settings{Apps: registry, Engine: s.engine, Log: zerolog.Nop()}),
 	}
@@ -115,6 +121,13 @@ func serve(t *testing.T, node uint64, registry *apps.Registry, wrap func(service
 	return s, svc
 }
 
+func watching(feed *upstream.Feed) engine.Tap {
+	if feed == nil {
+		return nil
+	}
+	return tap.New(tap.Watcher{Name: "bridge", Sink: feed, Kinds: upstream.FeedKinds})
+}
+
 // rig is a vendor and a gateway in front of it.
 type rig struct {
 	t       *testing.T
@@ -135,7 +148,7 @@ func open(t *testing.T, stage proxy.Stage) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, seen: newRecords()}
-	r.vendor, _ = serve(t, 1, vendors, nil)
+	r.vendor, _ = serve(t, 1, vendors, nil, nil)
 	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + r.vendor.addr, API: "http://" + r.vendor.addr})
 	return r
 }
@@ -161,9 +174,10 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.shadow.Run(ctx) }()
-	r.gateway, _ = serve(r.t, 2, registry, func(s service) service {
+	feed := upstream.NewFeed(4096)
+	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
-			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Shadow: r.shadow, Node: 2, Log: zerolog.Nop(),
+			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: 2, Log: zerolog.Nop(),
 			Tap: tap.New(tap.Watcher{Name: "test", Sink: r.seen, Kinds: proxy.AllKinds}),
 		})
 		s.websocket, s.relay, s.router = r.relay, r.relay, r.router
@@ -297,6 +311,7 @@ func (c *client) closed() (int, string) {
 		_, err := c.read()
 		var ended *websocket.CloseError
 		if errors.As(err, &ended) {
+			c.ws.Close()
 			return ended.Code, ended.Text
 		}
 		if err != nil {

@@ -92,26 +92,12 @@ func (v *virtual) join(sub protocol.Subscribe) {
 		return
 	}
 	v.on[sub.Channel] = true
-	frame := protocol.AppendString([]byte(`{"event":"pusher:subscribe","data":{"channel":`), sub.Channel)
-	if sub.ChannelData != nil {
-		frame = protocol.AppendString(append(frame, `,"channel_data":`...), *sub.ChannelData)
-	}
-	if sub.Channel.NeedsAuth() {
-		frame = protocol.AppendString(append(frame, `,"auth":`...), v.sign(protocol.ChannelString(v.conn.SocketID(), sub.Channel, sub.ChannelData)))
-	}
-	v.conn.Handle(append(frame, "}}"...))
-}
-
-func (v *virtual) sign(text string) string {
-	c := v.app.Credentials[0]
-	return c.Key + ":" + protocol.Sign(c.Secret.Reveal(), text)
+	v.conn.Handle(subscribeFrame(v.app, v.conn.SocketID(), sub))
 }
 
 // signin signs the double in as the client's user.
 func (v *virtual) signin(userData string) {
-	frame := protocol.AppendString([]byte(`{"event":"pusher:signin","data":{"auth":`), v.sign(protocol.UserString(v.conn.SocketID(), userData)))
-	frame = protocol.AppendString(append(frame, `,"user_data":`...), userData)
-	v.conn.Handle(append(frame, "}}"...))
+	v.conn.Handle(signinFrame(v.app, v.conn.SocketID(), userData))
 }
 
 // say sends a client event that the vendor accepted.
@@ -126,7 +112,7 @@ func (v *virtual) leave(channel protocol.ChannelName) {
 		return
 	}
 	delete(v.on, channel)
-	v.conn.Handle(append(protocol.AppendString([]byte(`{"event":"pusher:unsubscribe","data":{"channel":`), channel), "}}"...))
+	v.conn.Handle(unsubscribeFrame(channel))
 	v.left(channel)
 }
 

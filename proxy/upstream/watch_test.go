@@ -220,9 +220,7 @@ func TestShadow(t *testing.T) {
 	r.seen.await(t, "the double's end", func(rec proxy.Record) bool {
 		return rec.Kind == proxy.KindUnsubscribed && rec.Leg == proxy.LegEngine && rec.Socket == a.id && rec.Topic.Channel == "private-b" && rec.Count == 1
 	})
-	if n := len(r.shadow.Connections("1")); n != 1 {
-		t.Errorf("%d doubles are left, want 1", n)
-	}
+	eventually(t, "one double is left", func() bool { return len(r.shadow.Connections("1")) == 1 })
 }
 
 // delivered lists what a leg delivered to a socket on a channel. A client

@@ -1,0 +1,291 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// Bounds of a bridge. What does not fit is counted and a gap.
+const (
+	queuedEvents = 4096
+	queuedSays   = 256
+	maxBatch     = 10 // events of one call (vendor documentation: "Channels HTTP API")
+	sendAttempts = 5
+	firstPause   = 200 * time.Millisecond
+	lastCalls    = 5 * time.Second // for what is left when a bridge is closed
+	lookEvery    = 5 * time.Second // whether an app still needs its bridge
+)
+
+// bridge joins the two populations of one app: what is published here goes to
+// the vendor as well, and what happens at the vendor on channels that have
+// subscribers here comes to the engine, through a tap (tap.go).
+//
+// Nothing returns to where it came from: events from the tap have their
+// origin with them and are not fed to the bridge, and the vendor is asked to
+// leave the tap's socket out of what it is sent. Where a call has to leave
+// out another socket, the tap expects the echo (echoes.go).
+type bridge struct {
+	// Set at construction.
+	relay *Relay
+	id    string
+	stop  context.CancelFunc
+
+	events chan *proxy.Event // for the vendor's API
+	says   chan *proxy.Event // client events, for the tap to say
+	wake   chan struct{}     // wanted has changed
+
+	mu     sync.Mutex
+	wanted map[protocol.ChannelName]bool // channels with subscribers here
+	socket protocol.SocketID             // the tap's; empty: it is not connected
+	on     map[protocol.ChannelName]bool // channels that the tap has asked for
+	echoes echoes
+}
+
+// bridge runs the bridges of the apps that need one.
+func (r *Relay) bridge(ctx context.Context) {
+	if r.settings.Feed == nil {
+		return
+	}
+	bridges := make(map[string]*bridge)
+	var running sync.WaitGroup
+	defer running.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		changed := r.settings.Route.Changed()
+		r.adjust(ctx, bridges, &running)
+		for again := false; !again; {
+			select {
+			case rec := <-r.settings.Feed.records:
+				r.hand(bridges, rec)
+			case <-changed:
+				again = true
+			case <-look.C:
+				again = true
+			case <-ctx.Done():
+				for len(r.settings.Feed.records) > 0 {
+					r.hand(bridges, <-r.settings.Feed.records)
+				}
+				return
+			}
+		}
+	}
+}
+
+func (r *Relay) hand(bridges map[string]*bridge, rec proxy.Record) {
+	b := bridges[rec.Topic.App]
+	if b == nil || !b.take(rec) {
+		r.settings.Feed.settle(rec)
+	}
+}
+
+// adjust starts and stops bridges. One outlasts its stage until the engine's
+// last client has gone over to the vendor, and the last event as well.
+func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running *sync.WaitGroup) {
+	needed := make(map[string]bool)
+	for _, app := range r.settings.Apps.All() {
+		left := r.settings.Feed.unsettled(app.ID) > 0 || r.settings.Engine.Stats(app.ID).Connections > 0
+		if !r.bridged(app) && !(r.takes(app) && left) {
+			continue
+		}
+		needed[app.ID] = true
+		if bridges[app.ID] == nil {
+			b := r.newBridge(app.ID)
+			bridged, stop := context.WithCancel(ctx)
+			b.stop = stop
+			running.Go(func() { b.run(bridged) })
+			bridges[app.ID] = b
+		}
+	}
+	for id, b := range bridges {
+		if !needed[id] {
+			b.stop()
+			delete(bridges, id)
+		}
+	}
+}
+
+func (r *Relay) newBridge(app string) *bridge {
+	return &bridge{
+		relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), says: make(chan *proxy.Event, queuedSays),
+		wake: make(chan struct{}, 1), wanted: make(map[protocol.ChannelName]bool), on: make(map[protocol.ChannelName]bool),
+	}
+}
+
+func (b *bridge) run(ctx context.Context) {
+	b.relay.settings.Log.Info().Str("app", b.id).Msg("bridge to the upstream opened")
+	defer b.relay.settings.Log.Info().Str("app", b.id).Msg("bridge to the upstream closed")
+	// Channels that were occupied before the bridge was there.
+	states, err := b.relay.settings.Engine.Channels(ctx, b.id, "")
+	if err != nil {
+		b.relay.settings.Log.Error().Err(err).Str("app", b.id).Msg("occupied channels are not known: not tapped until they are occupied anew")
+	}
+	for _, s := range states {
+		b.want(s.Name, true)
+	}
+	var parts sync.WaitGroup
+	parts.Go(func() { b.send(ctx) })
+	parts.Go(func() { b.listen(ctx) })
+	parts.Wait()
+}
+
+// app returns the app as it is configured now; ok is false when it is gone.
+func (b *bridge) app() (app *proxy.App, ok bool) {
+	app, ok = b.relay.settings.Apps.ByID(b.id)
+	return app, ok && app.Upstream != nil
+}
+
+// take takes in what the engine did, and reports whether an event is on its
+// way to the vendor. It never waits.
+func (b *bridge) take(rec proxy.Record) bool {
+	if rec.Kind != proxy.KindPublished {
+		b.want(rec.Topic.Channel, rec.Kind == proxy.KindOccupied)
+		return false
+	}
+	app, ok := b.app()
+	if !ok || rec.Event == nil || b.relay.settings.Route.Position(app).Rule(rec.Topic.Channel).Stage == proxy.StageExited {
+		return false
+	}
+	queue := b.events
+	if rec.Event.Publisher == proxy.ByClient {
+		queue = b.says
+	}
+	select {
+	case queue <- rec.Event:
+		return true
+	default:
+		b.lose(rec.Event, "more events than the upstream takes")
+		return false
+	}
+}
+
+// settle notes that nothing more is done about an event.
+func (b *bridge) settle(events ...*proxy.Event) {
+	b.relay.settings.Feed.of(b.id).settled.Add(int64(len(events)))
+}
+
+// lose notes that the vendor will not have an event.
+func (b *bridge) lose(ev *proxy.Event, why string) {
+	b.relay.metrics.lost.WithLabelValues(b.id).Inc()
+	b.relay.offer(proxy.Record{Kind: proxy.KindGap, From: ev.At, At: time.Now(), Leg: proxy.LegVendor, Topic: ev.Topic, Text: why})
+}
+
+// send brings events to the vendor, in their order, as many in one call as
+// have gathered. When ctx ends it brings what is left, for as long as that
+// may take.
+func (b *bridge) send(ctx context.Context) {
+	batch := make([]*proxy.Event, 0, maxBatch)
+	for {
+		select {
+		case ev := <-b.events:
+			batch = b.gather(append(batch[:0], ev))
+			b.post(ctx, batch)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCalls)
+			defer cancel()
+			for batch = b.gather(batch[:0]); len(batch) > 0; batch = b.gather(batch[:0]) {
+				b.post(last, batch)
+			}
+			return
+		}
+	}
+}
+
+// gather adds the events that wait, up to a full batch.
+func (b *bridge) gather(batch []*proxy.Event) []*proxy.Event {
+	for len(batch) < maxBatch {
+		select {
+		case ev := <-b.events:
+			batch = append(batch, ev)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// post makes one call, again after a while where it is sure that the vendor
+// has not done it: it knows no way to tell a second call from a second event.
+func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
+	defer b.settle(batch...)
+	for attempt, pause := 1, firstPause; ; attempt, pause = attempt+1, pause*3 {
+		app, ok := b.app()
+		if !ok {
+			return
+		}
+		status, err := b.call(ctx, app, batch)
+		if err == nil && status < 300 {
+			b.relay.metrics.bridged.WithLabelValues(b.id, "up").Add(float64(len(batch)))
+			return
+		}
+		if !again(status, err) || attempt == sendAttempts || ctx.Err() != nil {
+			b.relay.settings.Log.Warn().Err(err).Int("status", status).Str("app", b.id).Int("events", len(batch)).Msg("events not accepted by the upstream")
+			for _, ev := range batch {
+				b.lose(ev, "not accepted by the upstream")
+			}
+			return
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// again reports whether a call surely had no effect.
+func again(status int, err error) bool {
+	switch trouble(err) {
+	case "ok":
+		return status == http.StatusServiceUnavailable || status == http.StatusBadGateway
+	case "refused", "dns", "tls":
+		return true
+	default:
+		return false
+	}
+}
+
+func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event) (status int, err error) {
+	path := "/apps/" + app.ID + "/batch_events"
+	body := []byte(`{"batch":[`)
+	for i, ev := range batch {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = b.appendEvent(body, ev)
+	}
+	body = append(body, "]}"...)
+	return b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+}
+
+func (b *bridge) appendEvent(dst []byte, ev *proxy.Event) []byte {
+	dst = protocol.AppendString(append(dst, `{"name":`...), ev.Name)
+	dst = protocol.AppendString(append(dst, `,"channel":`...), ev.Topic.Channel)
+	dst = protocol.AppendString(append(dst, `,"data":`...), ev.Data)
+	if id := b.except(ev); id != "" {
+		dst = protocol.AppendString(append(dst, `,"socket_id":`...), id)
+	}
+	return append(dst, '}')
+}
+
+// except returns the socket that the vendor is to leave out: the one that the
+// publisher named, if the vendor knows that client, else the tap.
+func (b *bridge) except(ev *proxy.Event) protocol.SocketID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if ev.Except != "" {
+		if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
+			if b.on[ev.Topic.Channel] {
+				b.echoes.expect(ev, time.Now())
+			}
+			return c.vendorSocket()
+		}
+	}
+	return b.socket
+}

@@ -1,0 +1,68 @@
+package upstream
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// echoFor is how long an echo is waited for.
+const echoFor = 30 * time.Second
+
+// echoes are events that the tap will be given though they are ours. They are
+// counted: of two equal events, one of them ours, one is let through.
+type echoes struct {
+	seed    maphash.Seed
+	waiting []echo // oldest first
+}
+
+type echo struct {
+	sum uint64
+	at  time.Time
+}
+
+func (e *echoes) sum(channel protocol.ChannelName, name string, data []byte) uint64 {
+	if e.seed == (maphash.Seed{}) {
+		e.seed = maphash.MakeSeed()
+	}
+	var h maphash.Hash
+	h.SetSeed(e.seed)
+	_, _ = h.WriteString(string(channel)) // a hash takes everything
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(name)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(data)
+	return h.Sum64()
+}
+
+// expect notes that an event will come back.
+func (e *echoes) expect(ev *proxy.Event, now time.Time) {
+	e.forget(now)
+	e.waiting = append(e.waiting, echo{e.sum(ev.Topic.Channel, ev.Name, ev.Data), now})
+}
+
+// take reports whether an event is an echo, once for each that is expected.
+func (e *echoes) take(channel protocol.ChannelName, name string, data []byte, now time.Time) bool {
+	e.forget(now)
+	if len(e.waiting) == 0 {
+		return false
+	}
+	sum := e.sum(channel, name, data)
+	for i := range e.waiting {
+		if e.waiting[i].sum == sum {
+			e.waiting = append(e.waiting[:i], e.waiting[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (e *echoes) forget(now time.Time) {
+	n := 0
+	for n < len(e.waiting) && now.Sub(e.waiting[n].at) > echoFor {
+		n++
+	}
+	e.waiting = e.waiting[n:]
+}
