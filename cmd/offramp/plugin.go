@@ -11,6 +11,7 @@ import (
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/faulty"
 	"github.com/offramp/offramp/translators/nats"
+	"github.com/offramp/offramp/translators/pusher"
 	"github.com/offramp/offramp/translators/redis"
 )
 
@@ -26,6 +27,7 @@ type builtin struct {
 func builtins() []builtin {
 	return []builtin{
 		{"nats", "subjects of a NATS server, core or JetStream", func() translators.Translator { return faulty.Wrap(nats.New()) }},
+		{"pusher", "the vendor, another gateway, or a Pusher-compatible server", func() translators.Translator { return faulty.Wrap(pusher.New()) }},
 		{"redis", "channels or streams of a Redis or Valkey server", func() translators.Translator { return faulty.Wrap(redis.New()) }},
 	}
 }
