@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need and the machine lacks. Safe to run again.
 #
-#   install-test-deps.sh test   Debian packages, npm packages, and what integration/judges needs of other languages
+#   install-test-deps.sh test   Debian packages, npm packages, and what integration/judges needs of other languages;
+#                               soketi, which the pusher translator meets, is among those of bench
 #   install-test-deps.sh bench  the same for the servers that bench compares with
 #   install-test-deps.sh lint   golangci-lint, into bin/
 #   install-test-deps.sh vuln   govulncheck, into bin/
@@ -59,7 +60,7 @@ tool() {
 }
 
 case "${1:-test}" in
-  test) debian; npm_packages integration; integration/judges/install.sh ;;
+  test) debian; npm_packages integration; npm_packages bench; integration/judges/install.sh ;;
   bench) debian; npm_packages bench ;;
   lint) tool golangci-lint "$golangci_version" github.com/golangci/golangci-lint/v2/cmd/golangci-lint ;;
   vuln) tool govulncheck "$govulncheck_version" golang.org/x/vuln/cmd/govulncheck ;;
