@@ -58,6 +58,7 @@ type gateway struct {
 	streams    *httpstream.Server
 	doubles    *engine.Engine // where relayed clients have their doubles
 	relay      *upstream.Relay
+	bridge     *upstream.Feed // what the engine does, for the relay to bring to the upstream
 	front      *front.Front
 	metrics    *prometheus.Registry
 	admin      *admin.Server
@@ -104,6 +105,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	if err = g.newShadow(o); err != nil {
 		return nil, err
 	}
+	g.bridge = upstream.NewFeed(bridgeQueue)
 	watchers := g.watchers()
 	records := tap.New(watchers...)
 
@@ -125,7 +127,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
 	})
 	g.relay = upstream.New(upstream.Settings{
-		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Shadow: g.doubles, Tap: records,
+		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Engine: g.engine, Feed: g.bridge, Shadow: g.doubles, Tap: records,
 		Node: node + 2, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	tlsConfig, err := newTLS(config)
@@ -151,6 +153,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	}
 	return g, nil
 }
+
+// bridgeQueue is how many records the bridges to upstreams may lag behind.
+const bridgeQueue = 16384
 
 // feedQueue is how many records the debug console may lag behind.
 const feedQueue = 1024
@@ -201,8 +206,13 @@ func (g *gateway) watchers() []tap.Watcher {
 			tap.Watcher{Name: "inventory", Sink: g.inventory, Kinds: inventory.Kinds(), Apps: g.appIs(isCompared)},
 		)
 	}
+	if anyApp(g.config.Apps, hasUpstream) {
+		watchers = append(watchers, tap.Watcher{Name: "bridge", Sink: g.bridge, Kinds: upstream.FeedKinds, Apps: g.appIs(hasUpstream)})
+	}
 	return watchers
 }
+
+func hasUpstream(a *proxy.App) bool { return a.Upstream != nil }
 
 func hasWebhooks(a *proxy.App) bool { return len(a.Webhooks) > 0 }
 
