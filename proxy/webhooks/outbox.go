@@ -158,10 +158,16 @@ func wants(app *proxy.App, k proxy.Kind) bool {
 	return false
 }
 
+// sentHere reports whether an event is one that a client sent here. Of those
+// that a client of the upstream sent, the upstream tells.
+func sentHere(ev *proxy.Event) bool {
+	return ev != nil && ev.Publisher == proxy.ByClient && ev.Origin != proxy.LegVendor
+}
+
 // Offer implements proxy.Sink. It also accepts records that no webhook asks
 // for, which end here.
 func (o *Outbox) Offer(r proxy.Record) (accepted bool) {
-	if r.Leg != proxy.LegEngine || r.Kind == proxy.KindPublished && (r.Event == nil || r.Event.Publisher != proxy.ByClient) {
+	if r.Leg != proxy.LegEngine || r.Kind == proxy.KindPublished && !sentHere(r.Event) {
 		return true
 	}
 	app, ok := o.settings.Apps.ByID(r.Topic.App)
