@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -41,32 +42,54 @@ func builtinPlugins() []string {
 	return names
 }
 
-func newPluginCommand(subcommands ...*cobra.Command) *cobra.Command {
+func newPluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Translator plugins: list, scaffold, test",
 		Args:  unknownCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPluginListCommand(), newPluginServeCommand())
-	cmd.AddCommand(subcommands...)
+	cmd.AddCommand(newPluginListCommand(), newPluginNewCommand(), newPluginTestCommand(), newPluginDevCommand(), newPluginLockCommand(),
+		newPluginServeCommand())
 	return cmd
 }
 
 func newPluginListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the built-in translators",
+		Short: "List the built-in translators, and what survives in each",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(table, "PLUGIN\tCARRIES")
+			fmt.Fprint(table, "PLUGIN\tCARRIES\n")
 			for _, b := range builtins() {
 				fmt.Fprintf(table, "%s\t%s\n", b.name, b.summary)
 			}
+			fmt.Fprintln(table)
+			writeFidelity(table)
 			return table.Flush()
 		},
 	}
+}
+
+// writeFidelity writes the fidelity table: a column per translator, and then
+// the notes that say what is emulated or lost.
+func writeFidelity(w io.Writer) {
+	names := append([]string{"FEATURE"}, builtinPlugins()...)
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(names, "\t")))
+	var notes []string
+	for _, feature := range translators.Features() {
+		row := []string{string(feature)}
+		for _, b := range builtins() {
+			f := b.new().Describe().Features[feature]
+			row = append(row, strings.ToLower(f.Level.String()))
+			if f.Note != "" {
+				notes = append(notes, fmt.Sprintf("%s, %s: %s", b.name, feature, f.Note))
+			}
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	fmt.Fprintf(w, "\n%s\n", strings.Join(notes, "\n"))
 }
 
 // newPluginServeCommand is how the gateway runs a built-in translator.

@@ -2,11 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os/exec"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -49,29 +44,20 @@ func newLink(s Settings, b Binding) (*link, error) {
 	return l, err
 }
 
-// commandOf finds the executable of a backend's plugin.
+// commandOf returns how to run a backend's plugin.
 func commandOf(s Settings, b proxy.Backend) (Command, error) {
-	c := Command{SocketDir: s.SocketDir, Environment: s.Environment, Secrets: secretsIn(b.Settings)}
-	if slices.Contains(s.Builtins, b.Plugin) {
-		c.Path, c.Args = s.Executable, []string{"plugin", "serve", b.Plugin}
+	c, err := Find(b.Plugin, s.Executable, s.Builtins)
+	if err != nil {
+		return c, err
+	}
+	c.SocketDir, c.Environment, c.Secrets = s.SocketDir, s.Environment, secretsIn(b.Settings)
+	if builtin := len(c.Args) > 0; builtin || s.Lock == nil {
 		return c, nil
 	}
-	if !strings.ContainsAny(b.Plugin, `/\`) {
-		return c, fmt.Errorf("there is no plugin %q: use one of %s, or the path of an executable (./name for one in the "+
-			"current directory)", b.Plugin, strings.Join(s.Builtins, ", "))
+	if c.Checksum, err = s.Lock.checksum(b.Plugin); err != nil {
+		return c, err
 	}
-	path, err := exec.LookPath(b.Plugin)
-	if err != nil {
-		return c, fmt.Errorf("plugin %s cannot be run: %w", b.Plugin, errors.Unwrap(err))
-	}
-	c.Path = path
-	if s.Lock != nil {
-		if c.Checksum, err = s.Lock.checksum(b.Plugin); err != nil {
-			return c, err
-		}
-		return c, verify(path, c.Checksum)
-	}
-	return c, nil
+	return c, verify(c.Path, c.Checksum)
 }
 
 // secretsIn returns the texts of all secrets in a backend's settings.

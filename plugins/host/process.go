@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -36,6 +37,23 @@ type Command struct {
 	SocketDir   string   // parent of the private socket directory; empty: the system's
 	Secrets     []string // texts to keep out of the log
 	Log         zerolog.Logger
+}
+
+// Find returns the command of a plugin: executable itself for one that is
+// built in, or else the path of an executable.
+func Find(plugin, executable string, builtins []string) (Command, error) {
+	if slices.Contains(builtins, plugin) {
+		return Command{Path: executable, Args: []string{"plugin", "serve", plugin}}, nil
+	}
+	if !strings.ContainsAny(plugin, `/\`) {
+		return Command{}, fmt.Errorf("there is no plugin %q: use one of %s, or the path of an executable (./name for one in the "+
+			"current directory)", plugin, strings.Join(builtins, ", "))
+	}
+	path, err := exec.LookPath(plugin)
+	if err != nil {
+		return Command{}, fmt.Errorf("plugin %s cannot be run: %w", plugin, errors.Unwrap(err))
+	}
+	return Command{Path: path}, nil
 }
 
 // Process is a running plugin.

@@ -79,8 +79,8 @@ func (p Plugin) write(source, target string) error {
 	if err := t.Execute(&text, p); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // source code is for everybody to read
 		return err
 	}
-	return os.WriteFile(target, text.Bytes(), 0o600)
+	return os.WriteFile(target, text.Bytes(), 0o644) //nolint:gosec // likewise
 }

@@ -52,6 +52,7 @@ func (Translator) Describe() translators.Description {
 			translators.FeatureSubscribe:    exact,
 			translators.FeatureServerToUser: {Level: translators.Emulated, Note: "as the user's channel"},
 			translators.FeatureEncrypted:    exact,
+			translators.FeatureIdentity:     exact,
 			translators.FeatureCache:        {Level: translators.Lossy, Note: "last entry of the stream in streams mode; none in pubsub mode"},
 			translators.FeatureHistory:      {Level: translators.Lossy, Note: "as long as the stream is in streams mode; none in pubsub mode"},
 			translators.FeatureDedupe:       {Level: translators.Lossy, Note: "within a window in streams mode; none in pubsub mode"},

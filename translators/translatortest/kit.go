@@ -197,7 +197,11 @@ func newKit(ctx context.Context, o Options) (*kit, error) {
 	if k.description, err = i.client.Describe(ctx); err != nil {
 		return nil, err
 	}
-	return k, nil
+	problems, err := i.client.Validate(ctx, o.Settings)
+	if err == nil && len(problems) > 0 {
+		err = problems
+	}
+	return k, err
 }
 
 func (k *kit) wants(name string) bool {

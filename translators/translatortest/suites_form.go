@@ -53,9 +53,6 @@ func checkSettings(ctx context.Context, k *kit) error {
 		return err
 	}
 	defer i.stop()
-	if problems, err := i.client.Validate(ctx, k.options.Settings); err != nil || len(problems) > 0 {
-		return fmt.Errorf("the settings given to the kit: %w", errors.Join(err, orNil(problems)))
-	}
 	odd := translators.Settings{"no_such_setting": 1}
 	for name, value := range k.options.Settings {
 		odd[name] = value
@@ -75,13 +72,6 @@ func checkSettings(ctx context.Context, k *kit) error {
 		}
 	}
 	return nil
-}
-
-func orNil(ps translators.Problems) error {
-	if len(ps) == 0 {
-		return nil
-	}
-	return ps
 }
 
 // refused checks that neither Validate nor Open accepts settings, and that
