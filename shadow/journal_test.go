@@ -60,7 +60,7 @@ func TestEvidenceSurvivesARestart(t *testing.T) {
 	// What comes after the restart is added to what was there.
 	more, _ := plan{seed: 4, channels: 3, events: 100, every: 20 * time.Millisecond, ids: true}.traffic(before.start)
 	for i := range more {
-		again.state.observe(&more[i])
+		again.state.observe(more[i])
 	}
 	again.state.closeAll(now, true)
 	if sum := sumOf(again.state.snapshot(testApp, time.Time{}, now)); sum.Expected != 3*400+3*100 {

@@ -50,21 +50,21 @@ func testApps(relayed bool) func(string) (*proxy.App, bool) {
 // script collects records to be offered in order of time.
 type script struct {
 	rng     *rand.Rand
-	records []proxy.Record
+	records []*proxy.Record
 	seq     uint64
 	start   time.Time
 }
 
-func (s *script) add(r proxy.Record) { s.records = append(s.records, r) }
+func (s *script) add(r proxy.Record) { s.records = append(s.records, &r) }
 
 // traffic writes a plan's records.
-func (p plan) traffic(start time.Time) ([]proxy.Record, injected) {
+func (p plan) traffic(start time.Time) ([]*proxy.Record, injected) {
 	s := &script{rng: rand.New(rand.NewPCG(p.seed, 1)), start: start}
 	var in injected
 	for c := range p.channels {
 		p.channel(s, proxy.Topic{App: testApp, Channel: protocol.ChannelName(fmt.Sprintf("room-%d", c))}, &in)
 	}
-	slices.SortStableFunc(s.records, func(a, b proxy.Record) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(s.records, func(a, b *proxy.Record) int { return a.At.Compare(b.At) })
 	return s.records, in
 }
 
@@ -195,7 +195,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // run feeds records to a state in their own time and closes it.
-func run(t testing.TB, c Config, relayed bool, records []proxy.Record) *state {
+func run(t testing.TB, c Config, relayed bool, records []*proxy.Record) *state {
 	t.Helper()
 	s := newState(c.withDefaults(), testApps(relayed))
 	next := s.nanos(records[0].At) + int64(time.Second)
@@ -204,7 +204,7 @@ func run(t testing.TB, c Config, relayed bool, records []proxy.Record) *state {
 		for ; next <= at; next += int64(time.Second) {
 			s.sweep(next)
 		}
-		s.observe(&records[i])
+		s.observe(records[i])
 	}
 	s.closeAll(next+int64(time.Second), true)
 	if s.open != 0 || s.bodies != 0 {
