@@ -127,7 +127,8 @@ func TestViolations(t *testing.T) {
 	}
 }
 
-// longestChain is how many packages one may have to read to understand one.
+// longestChain is how many packages one may have to read to understand one. The
+// commands and tests on top, which use everything, do not count.
 const longestChain = 7
 
 // TestImportChain: no package stands on a chain longer than agreed.
@@ -156,7 +157,7 @@ func TestImportChain(t *testing.T) {
 		return known[pkg]
 	}
 	for pkg := range imports {
-		if c := chain(pkg); len(c) > longestChain {
+		if c := chain(pkg); len(c) > longestChain && !outermost(c[0]) {
 			t.Errorf("a chain of %d imports, want at most %d: %s", len(c), longestChain, strings.Join(c, " → "))
 		}
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -60,7 +61,9 @@ func ReadRules(r io.Reader) ([]Rule, error) {
 		return nil, fmt.Errorf("read ignore rules: the file is longer than %d bytes", maxRules)
 	}
 	var rules []Rule
-	if err := yaml.UnmarshalWithOptions(text, &rules, yaml.Strict()); err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&rules); err != nil && !errors.Is(err, io.EOF) { // an empty file has no rules
 		return nil, fmt.Errorf("read ignore rules: %w", err)
 	}
 	var problems []error
