@@ -29,7 +29,9 @@ type fleet struct {
 	frames   uint64 // text frames so far
 	closed   int    // connections lost after they were ready
 	retries  int    // connections lost before that, and dialled again
-	failure  error  // the first
+	failure  error  // the first of those closed, or of the server's refusals
+
+	firstRetry error
 
 	redial []*client // to be dialled again
 
@@ -67,16 +69,18 @@ func (f *fleet) note(err error) {
 
 // trouble is the first failure, or says that there was none.
 func (f *fleet) trouble() error {
-	if f.failure == nil {
-		return errNone
+	switch {
+	case f.failure != nil:
+		return f.failure
+	case f.firstRetry != nil:
+		return f.firstRetry
 	}
-	return f.failure
+	return errNone
 }
 
 func (f *fleet) lost(c *client, early bool, err error) {
 	if early {
-		f.retries++
-		f.redial = append(f.redial, c)
+		f.again(c, err)
 		return
 	}
 	if c.paused {
@@ -102,7 +106,11 @@ func (f *fleet) connect(ctx context.Context, clients []*client, limit int, patie
 		}
 	}
 	defer func() { f.onReady = before }()
+	enough := f.retries + 3*len(clients) // a server that refuses is not worth waiting for
 	err := f.loop.run(ctx, patience, func() (bool, int64) {
+		if f.retries > enough {
+			return true, 0
+		}
 		for next-ready < limit && next < len(clients) {
 			f.dial(clients[next])
 			next++
@@ -114,6 +122,9 @@ func (f *fleet) connect(ctx context.Context, clients []*client, limit int, patie
 		}
 		return ready == len(clients), 0
 	})
+	if err == nil && ready < len(clients) {
+		err = ErrRefused
+	}
 	if err != nil {
 		return fmt.Errorf("connect clients: %d of %d ready (%d retries, first trouble: %w): %w",
 			ready, len(clients), f.retries, f.trouble(), err)
@@ -123,9 +134,16 @@ func (f *fleet) connect(ctx context.Context, clients []*client, limit int, patie
 
 func (f *fleet) dial(c *client) {
 	if err := c.connect(); err != nil {
-		f.note(err)
-		f.redial = append(f.redial, c)
-		f.retries++
+		f.again(c, err)
+	}
+}
+
+// again lets a client that did not get as far as its subscriptions try once more.
+func (f *fleet) again(c *client, err error) {
+	f.retries++
+	f.redial = append(f.redial, c)
+	if f.firstRetry == nil {
+		f.firstRetry = err
 	}
 }
 

@@ -115,6 +115,19 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
+func TestRunGivesUpOnAServerThatIsNotThere(t *testing.T) {
+	load, err := DefaultLoad("fanout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load.Subscribers, load.Patience = 10, time.Minute
+	start := time.Now()
+	result, err := Run(t.Context(), Target{Dialect: Plain, Addr: "127.0.0.1:1"}, load)
+	if !errors.Is(err, ErrRefused) || time.Since(start) > load.Patience/2 {
+		t.Errorf("Run = %+v, %v after %v, want ErrRefused soon", result, err, time.Since(start))
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	target := startFloor(t, "joined")
 	load, err := DefaultLoad("fanout")
