@@ -124,7 +124,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		Apps: g.apps, Engine: g.engine, Tap: records, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	g.doubles = engine.New(engine.Settings{
-		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
+		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: tap.New(tap.Watcher{
+			Name: "presence of doubles", Sink: g.comparator, Kinds: proxy.KindsOf(proxy.KindMemberAdded, proxy.KindMemberRemoved),
+		}), Log: o.log,
 	})
 	g.relay = upstream.New(upstream.Settings{
 		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Engine: g.engine, Feed: g.bridge, Shadow: g.doubles, Tap: records,
@@ -141,7 +143,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		records, g.router, g.feed, g.outbox, g.host, g.engine, g.sessions, g.websocket, g.relay, api,
+		records, g.router, g.feed, g.outbox, g.host, g.comparator, g.engine, g.sessions, g.websocket, g.relay, api,
 	} {
 		if err = g.metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
