@@ -16,6 +16,11 @@ type Outlet interface {
 	Send(b *Batch, from int) bool
 }
 
+// Wrapper is an Outlet that passes on what it is sent, unchanged, to another.
+// A group sends to that one itself, as each step on the way to a thousand
+// members is a thousand waits for memory.
+type Wrapper interface{ Unwrap() Outlet }
+
 // Member is one subscription as its group sees it. The zero value with an
 // Outlet is ready for Join. A member joins one group, once.
 type Member struct {
@@ -78,6 +83,9 @@ func (g *Group) Len() int {
 func (g *Group) Join(m *Member, first func()) (members int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	for w, ok := m.Outlet.(Wrapper); ok; w, ok = m.Outlet.(Wrapper) {
+		m.Outlet = w.Unwrap()
+	}
 	m.since = g.next
 	m.index = len(g.members)
 	if first != nil {

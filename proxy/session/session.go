@@ -38,10 +38,16 @@ type Session struct {
 	lost   bool          // given up
 }
 
-var _ Outlet = (*Session)(nil)
+var (
+	_ Outlet         = (*Session)(nil)
+	_ fanout.Wrapper = (*Session)(nil)
+)
 
 // Send implements Outlet.
 func (s *Session) Send(b *fanout.Batch, from int) bool { return s.link.Send(b, from) }
+
+// Unwrap implements fanout.Wrapper.
+func (s *Session) Unwrap() fanout.Outlet { return s.link }
 
 // Close implements Outlet.
 func (s *Session) Close(code int, reason string) { closeLink(s.link, s.inBand, code, reason) }

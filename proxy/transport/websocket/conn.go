@@ -37,7 +37,10 @@ type conn struct {
 	reason string
 }
 
-var _ session.Link = (*conn)(nil)
+var (
+	_ session.Link   = (*conn)(nil)
+	_ fanout.Wrapper = (*conn)(nil)
+)
 
 func newConn(s *Server, raw net.Conn) *conn {
 	c := &conn{server: s, raw: raw}
@@ -77,6 +80,9 @@ func (c *conn) refuse(client proxy.Client, err *protocol.Error) {
 
 // Send implements fanout.Outlet.
 func (c *conn) Send(b *fanout.Batch, from int) bool { return c.out.Send(b, from) }
+
+// Unwrap implements fanout.Wrapper.
+func (c *conn) Unwrap() fanout.Outlet { return c.out }
 
 // Close implements session.Link.
 func (c *conn) Close(code int, reason string) { c.out.Close(code, reason) }
