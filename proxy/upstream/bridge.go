@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"errors"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -14,9 +16,9 @@ import (
 const (
 	queuedEvents = 4096
 	queuedSays   = 256
-	maxBatch     = 10 // events of one call (vendor documentation: "Channels HTTP API")
-	sendAttempts = 5
-	firstPause   = 200 * time.Millisecond
+	maxBatch     = 10                     // events of one call (vendor documentation: "Channels HTTP API")
+	firstPause   = 100 * time.Millisecond // before a call is made again
+	longestPause = 5 * time.Second
 	lastCalls    = 5 * time.Second // for what is left when a bridge is closed
 	lookEvery    = 5 * time.Second // whether an app still needs its bridge
 )
@@ -92,7 +94,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 	needed := make(map[string]bool)
 	for _, app := range r.settings.Apps.All() {
 		left := r.settings.Feed.unsettled(app.ID) > 0 || r.settings.Engine.Stats(app.ID).Connections > 0
-		if !r.bridged(app) && !(r.takes(app) && left) {
+		if !r.bridged(app) && (!left || !r.takes(app)) {
 			continue
 		}
 		needed[app.ID] = true
@@ -168,7 +170,7 @@ func (b *bridge) take(rec proxy.Record) bool {
 
 // settle notes that nothing more is done about an event.
 func (b *bridge) settle(events ...*proxy.Event) {
-	b.relay.settings.Feed.of(b.id).settled.Add(int64(len(events)))
+	b.relay.settings.Feed.of(b.id).settle(len(events))
 }
 
 // lose notes that the vendor will not have an event.
@@ -211,11 +213,12 @@ func (b *bridge) gather(batch []*proxy.Event) []*proxy.Event {
 	return batch
 }
 
-// post makes one call, again after a while where it is sure that the vendor
-// has not done it: it knows no way to tell a second call from a second event.
+// post makes one call, again and again where it is sure that the vendor has
+// not done it: it knows no way to tell a second call from a second event.
+// Meanwhile events queue, up to the bound.
 func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 	defer b.settle(batch...)
-	for attempt, pause := 1, firstPause; ; attempt, pause = attempt+1, pause*3 {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		app, ok := b.app()
 		if !ok {
 			return
@@ -225,8 +228,10 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 			b.relay.metrics.bridged.WithLabelValues(b.id, "up").Add(float64(len(batch)))
 			return
 		}
-		if !again(status, err) || attempt == sendAttempts || ctx.Err() != nil {
+		if pause == firstPause || !undone(status, err) {
 			b.relay.settings.Log.Warn().Err(err).Int("status", status).Str("app", b.id).Int("events", len(batch)).Msg("events not accepted by the upstream")
+		}
+		if !undone(status, err) || ctx.Err() != nil {
 			for _, ev := range batch {
 				b.lose(ev, "not accepted by the upstream")
 			}
@@ -239,15 +244,18 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 	}
 }
 
-// again reports whether a call surely had no effect.
-func again(status int, err error) bool {
-	switch trouble(err) {
-	case "ok":
+// undone reports whether a failed call surely had no effect: the vendor said
+// that it cannot serve, or could not be connected to at all.
+func undone(status int, err error) bool {
+	var dial *net.OpError
+	switch {
+	case err == nil:
 		return status == http.StatusServiceUnavailable || status == http.StatusBadGateway
-	case "refused", "dns", "tls":
+	case errors.As(err, &dial) && dial.Op == "dial":
 		return true
 	default:
-		return false
+		kind := trouble(err)
+		return kind == "dns" || kind == "tls"
 	}
 }
 

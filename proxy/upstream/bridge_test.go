@@ -1,13 +1,19 @@
 package upstream_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/apps"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/proxy/route"
@@ -277,7 +283,8 @@ func TestTheWalkUnderLoad(t *testing.T) {
 			c.send(`{"event":"pusher:subscribe","data":{"channel":"x"}}`)
 			for {
 				f, err := c.read()
-				if ended, ok := err.(*websocket.CloseError); ok {
+				var ended *websocket.CloseError
+				if errors.As(err, &ended) {
 					c.ws.Close()
 					codes <- ended.Code
 					break
@@ -331,5 +338,124 @@ func TestTheWalkUnderLoad(t *testing.T) {
 	}
 	if missed := n - len(times); missed > n/10 {
 		t.Errorf("%d of %d events missed the client on its ways", missed, n)
+	}
+}
+
+// wire is the network between a gateway and its vendor, which can be cut.
+type wire struct {
+	t      *testing.T
+	to     string
+	addr   string
+	mu     sync.Mutex
+	l      net.Listener
+	passed []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	w := &wire{t: t, to: to, addr: "127.0.0.1:0"}
+	w.heal()
+	t.Cleanup(w.cut)
+	return w
+}
+
+func (w *wire) heal() {
+	w.t.Helper()
+	l, err := net.Listen("tcp", w.addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.l, w.addr = l, l.Addr().String()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			v, err := net.Dial("tcp", w.to)
+			if err != nil {
+				c.Close()
+				return
+			}
+			w.mu.Lock()
+			w.passed = append(w.passed, c, v)
+			w.mu.Unlock()
+			go func() { _, _ = io.Copy(c, v); c.Close() }()
+			go func() { _, _ = io.Copy(v, c); v.Close() }()
+		}
+	}()
+}
+
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.l.Close()
+	for _, c := range w.passed {
+		c.Close()
+	}
+	w.passed = nil
+}
+
+func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {
+	t.Helper()
+	vendors, err := apps.New([]*proxy.App{newApp(proxy.StageExited)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, seen: newRecords()}
+	r.vendor, _ = serve(t, 1, vendors, nil, nil)
+	w := newWire(t, r.vendor.addr)
+	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + w.addr, API: "http://" + w.addr})
+	return r, w
+}
+
+// TestABridgeThatIsCutHeals: what was published meanwhile arrives at the
+// vendor in its order, and nobody here notices.
+func TestABridgeThatIsCutHeals(t *testing.T) {
+	r, w := openWired(t, proxy.StageCutover)
+	here, there := dial(t, r.gateway.addr, query), dial(t, r.vendor.addr, query)
+	here.subscribe("x", "")
+	there.subscribe("x", "")
+	eventually(t, "tapped", func() bool { return r.vendor.state("x").SubscriptionCount == 2 })
+	w.cut()
+	for i := range 25 {
+		publish(t, r.gateway.addr, "x", "n", fmt.Sprint(i))
+		here.only("n", fmt.Sprint(i))
+	}
+	w.heal()
+	for i := range 25 {
+		there.only("n", fmt.Sprint(i))
+	}
+	eventually(t, "tapped again", func() bool { return r.vendor.state("x").SubscriptionCount == 2 })
+	publish(t, r.vendor.addr, "x", "after", "1")
+	here.only("after", "1")
+	there.only("after", "1")
+	publish(t, r.gateway.addr, "x", "end", "1")
+	here.only("end", "1")
+	there.only("end", "1")
+}
+
+// TestAVendorThatRefusesIsNotInTheWay: over quota there, served here.
+func TestAVendorThatRefusesIsNotInTheWay(t *testing.T) {
+	full := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "API call failed since (daily) message quota exceeded", http.StatusForbidden)
+	}), ReadHeaderTimeout: time.Second}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = full.Serve(l) }()
+	defer full.Close()
+	r := &rig{t: t, seen: newRecords()}
+	r.startGateway(proxy.StageCutover, &proxy.Upstream{WebSocket: "ws://" + l.Addr().String(), API: "http://" + l.Addr().String()})
+	c := dial(t, r.gateway.addr, query)
+	c.subscribe("x", "")
+	publish(t, r.gateway.addr, "x", "e", "1")
+	c.only("e", "1")
+	gap := r.seen.await(t, "gap", of(proxy.KindGap, proxy.LegVendor, "x"))
+	if gap.Text != "not accepted by the upstream" || gap.From.IsZero() {
+		t.Errorf("record %+v", gap)
 	}
 }

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -15,10 +14,6 @@ type Feed struct {
 	records chan proxy.Record
 	apps    sync.Map // by app id: *progress
 }
-
-// progress counts an app's published events: those that were taken in, and
-// those that need nothing more, which the vendor then has or never will.
-type progress struct{ taken, settled atomic.Int64 }
 
 var _ proxy.Sink = (*Feed)(nil)
 
@@ -35,7 +30,7 @@ func (f *Feed) Offer(r proxy.Record) (accepted bool) {
 		return true
 	}
 	if r.Kind == proxy.KindPublished {
-		f.of(r.Topic.App).taken.Add(1)
+		f.of(r.Topic.App).take()
 	}
 	select {
 	case f.records <- r:
@@ -50,34 +45,80 @@ func (f *Feed) of(app string) *progress {
 	if p, ok := f.apps.Load(app); ok {
 		return p.(*progress)
 	}
-	p, _ := f.apps.LoadOrStore(app, new(progress))
+	p, _ := f.apps.LoadOrStore(app, &progress{moved: make(chan struct{})})
 	return p.(*progress)
 }
 
 // settle notes that a record needs nothing more.
 func (f *Feed) settle(r proxy.Record) {
 	if r.Kind == proxy.KindPublished {
-		f.of(r.Topic.App).settled.Add(1)
+		f.of(r.Topic.App).settle(1)
 	}
 }
 
 // unsettled returns how many events of an app the vendor does not have yet.
-func (f *Feed) unsettled(app string) int64 {
+func (f *Feed) unsettled(app string) int {
 	p := f.of(app)
-	return p.taken.Load() - p.settled.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken - p.settled
 }
+
+// longestWait bounds caughtUp: an event that overtakes another is better than
+// a client that cannot connect.
+const longestWait = 2 * time.Second
 
 // caughtUp waits until the vendor has the events of an app that were taken in
 // before, but not for long. Who goes over to the vendor only then neither
 // overtakes them nor gets them a second time.
 func (f *Feed) caughtUp(app string) {
-	const longest, look = 2 * time.Second, time.Millisecond
-	if f == nil {
-		return
+	if f != nil {
+		f.of(app).wait(longestWait)
 	}
-	p := f.of(app)
-	before := p.taken.Load()
-	for waited := time.Duration(0); p.settled.Load() < before && waited < longest; waited += look {
-		time.Sleep(look)
+}
+
+// progress counts an app's published events: those that were taken in, and
+// those that need nothing more, which the vendor then has or never will.
+type progress struct {
+	mu             sync.Mutex
+	taken, settled int
+	waiting        int
+	moved          chan struct{} // closed when settled has grown, if somebody waits
+}
+
+func (p *progress) take() {
+	p.mu.Lock()
+	p.taken++
+	p.mu.Unlock()
+}
+
+func (p *progress) settle(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.settled += n
+	if p.waiting > 0 {
+		close(p.moved)
+		p.moved, p.waiting = make(chan struct{}), 0
+	}
+}
+
+func (p *progress) wait(longest time.Duration) {
+	var late <-chan time.Time
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for before := p.taken; p.settled < before; {
+		if late == nil {
+			late = time.After(longest)
+		}
+		p.waiting++
+		moved := p.moved
+		p.mu.Unlock()
+		select {
+		case <-moved:
+			p.mu.Lock()
+		case <-late:
+			p.mu.Lock()
+			return
+		}
 	}
 }

@@ -49,7 +49,7 @@ func newApp(stage proxy.Stage) *proxy.App {
 
 // server is one whole Pusher-compatible server on a loopback port.
 type server struct {
-	t      *testing.T
+	t      testing.TB
 	addr   string
 	engine *engine.Engine
 	stop   func()
@@ -65,7 +65,7 @@ type service struct {
 }
 
 // serve starts an engine with a front; wrap may put a relay before them.
-func serve(t *testing.T, node uint64, registry *apps.Registry, feed *upstream.Feed, wrap func(service) service) (*server, service) {
+func serve(t testing.TB, node uint64, registry *apps.Registry, feed *upstream.Feed, wrap func(service) service) (*server, service) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -130,7 +130,7 @@ func watching(feed *upstream.Feed) engine.Tap {
 
 // rig is a vendor and a gateway in front of it.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	vendor  *server
 	gateway *server
 	relay   *upstream.Relay
@@ -141,7 +141,7 @@ type rig struct {
 }
 
 // open starts both, with the app at that stage in the gateway.
-func open(t *testing.T, stage proxy.Stage) *rig {
+func open(t testing.TB, stage proxy.Stage) *rig {
 	t.Helper()
 	vendors, err := apps.New([]*proxy.App{newApp(proxy.StageExited)})
 	if err != nil {
@@ -222,7 +222,7 @@ func (r *records) Offer(rec proxy.Record) bool {
 }
 
 // await returns the first record for which holds, now or within 5 s.
-func (r *records) await(t *testing.T, what string, holds func(proxy.Record) bool) proxy.Record {
+func (r *records) await(t testing.TB, what string, holds func(proxy.Record) bool) proxy.Record {
 	t.Helper()
 	late := time.AfterFunc(5*time.Second, r.grown.Broadcast)
 	defer late.Stop()
@@ -255,13 +255,13 @@ func (r *records) where(holds func(proxy.Record) bool) (found []proxy.Record) {
 
 // client is a WebSocket client.
 type client struct {
-	t  *testing.T
+	t  testing.TB
 	ws *websocket.Conn
 	id protocol.SocketID
 }
 
 // dial connects to addr and waits for the greeting.
-func dial(t *testing.T, addr, query string) *client {
+func dial(t testing.TB, addr, query string) *client {
 	t.Helper()
 	c := dialOnly(t, addr, query)
 	frame := c.await("pusher:connection_established")
@@ -269,7 +269,7 @@ func dial(t *testing.T, addr, query string) *client {
 	return c
 }
 
-func dialOnly(t *testing.T, addr, query string) *client {
+func dialOnly(t testing.TB, addr, query string) *client {
 	t.Helper()
 	ws, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/app/"+key+"?"+query, nil)
 	if err != nil {
@@ -351,7 +351,7 @@ func (c *client) subscription(channel, user string) string {
 }
 
 // call makes a signed API call and returns status and body.
-func call(t *testing.T, addr, method, path, params, body string) (int, string) {
+func call(t testing.TB, addr, method, path, params, body string) (int, string) {
 	t.Helper()
 	query := "auth_key=" + key + "&auth_timestamp=" + strconv.FormatInt(time.Now().Unix(), 10) + "&auth_version=1.0" + params
 	if body != "" {
@@ -361,7 +361,7 @@ func call(t *testing.T, addr, method, path, params, body string) (int, string) {
 	return request(t, addr, method, path+"?"+query, body)
 }
 
-func request(t *testing.T, addr, method, target, body string) (int, string) {
+func request(t testing.TB, addr, method, target, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+addr, strings.NewReader(body))
 	if err != nil {
@@ -382,7 +382,7 @@ func request(t *testing.T, addr, method, target, body string) (int, string) {
 }
 
 // publish sends an event through the API at addr.
-func publish(t *testing.T, addr, channel, name, data string) {
+func publish(t testing.TB, addr, channel, name, data string) {
 	t.Helper()
 	body := fmt.Sprintf(`{"name":%q,"channel":%q,"data":%q}`, name, channel, data)
 	if status, text := call(t, addr, "POST", "/apps/1/events", "", body); status != 200 || text != "{}" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -138,15 +139,12 @@ func (b *bridge) serve(ctx context.Context, app *proxy.App, v *vendorConn) error
 	defer b.connected("")
 	messages, failed := make(chan []byte), make(chan error, 1)
 	ended := make(chan struct{})
+	var reading sync.WaitGroup
+	reading.Go(func() { failed <- b.read(v, messages, ended) })
 	defer func() {
 		v.leave()
 		close(ended)
-		<-failed // the reader has ended
-	}()
-	go func() {
-		err := b.read(v, messages, ended)
-		failed <- err
-		close(failed)
+		reading.Wait()
 	}()
 	ping := time.NewTicker(tapPing)
 	defer ping.Stop()
@@ -163,9 +161,6 @@ func (b *bridge) serve(ctx context.Context, app *proxy.App, v *vendorConn) error
 		case <-ping.C:
 			err = v.write([]byte(`{"event":"pusher:ping","data":{}}`))
 		case err = <-failed:
-			if err == nil {
-				err = errors.New("upstream: tap ended")
-			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
