@@ -115,6 +115,12 @@ func (e *Engine) Users(ctx context.Context, t proxy.Topic) ([]string, error) {
 	return ids, err
 }
 
+// Members returns a presence channel's users in order of arrival, with their
+// info.
+func (e *Engine) Members(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) {
+	return e.members(ctx, t)
+}
+
 // Connections returns an app's connections on this node, oldest first.
 func (e *Engine) Connections(app string) []ConnState {
 	t := e.tenant(app)
