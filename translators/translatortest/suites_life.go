@@ -35,6 +35,9 @@ func checkDrain(ctx context.Context, k *kit) error {
 	if err != nil {
 		return err
 	}
+	if err := publisher.until(ctx, suitePatience, func() bool { return len(publisher.acks) > 0 }); err != nil {
+		return err
+	}
 	drained, err := publisher.instance.client.Drain(ctx, 10*time.Second)
 	if err != nil {
 		return err
