@@ -139,6 +139,18 @@ func (s *Server) Open(app *proxy.App, client proxy.Client, link Link) (*Session,
 	return ses, nil
 }
 
+// Len returns the number of open connections.
+func (s *Server) Len() int {
+	n := 0
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		n += len(sh.sessions)
+		sh.mu.Unlock()
+	}
+	return n
+}
+
 // Refuse closes a link that is no connection yet.
 func Refuse(link Link, client proxy.Client, err *protocol.Error) {
 	closeLink(link, client.Protocol <= lastInBand, err.Code, err.Message)
