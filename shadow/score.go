@@ -1,6 +1,10 @@
 package shadow
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // legState is what became of one event on one leg.
 type legState uint8
@@ -341,18 +345,50 @@ func (p *sweeper) time(l *Latency, s, leg int) {
 }
 
 func (p *sweeper) countOrder(cut, leg int) {
-	late, displacement := misplaced(p.places(cut, leg), p.places(cut, 0), p.handed(cut, leg))
-	for _, s := range late {
-		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
-		c.Reordered++
-		c.MaxDisplacement = max(c.MaxDisplacement, int64(displacement))
-		p.exhibit("reordered", s, leg)
+	judged, reference, handed := p.places(cut, leg), p.places(cut, 0), p.handed(cut, leg)
+	for _, stream := range p.streams(judged, leg) {
+		late, displacement := misplaced(pick(judged, stream), pick(reference, stream), pick(handed, stream))
+		for _, i := range late {
+			s := stream[i]
+			c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
+			c.Reordered++
+			c.MaxDisplacement = max(c.MaxDisplacement, int64(displacement))
+			p.exhibit("reordered", s, leg)
+		}
 	}
-	late, _ = misplaced(p.places(cut, 0), p.places(cut, leg))
+	late, _ := misplaced(reference, judged)
 	for _, s := range late {
 		c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
 		c.ReferenceReordered++
 	}
+}
+
+// streams returns the slots among which order counts. A backend is given all
+// events of a channel one after the other. The doubles of relayed clients are
+// not: what a client sends and what a server publishes reach the engine on
+// ways of their own, so that only the order of one sender's events is the
+// engine's doing.
+func (p *sweeper) streams(judged []int, leg int) [][]int {
+	if slices.IsSorted(judged) {
+		return nil
+	}
+	bySender := make(map[uint64][]int)
+	for s := range judged {
+		sender := uint64(0)
+		if slot := &p.slots[s]; slot.truth && p.window.kind(leg) == kindSockets {
+			sender = p.window.events[slot.event].sender
+		}
+		bySender[sender] = append(bySender[sender], s)
+	}
+	return slices.Collect(maps.Values(bySender))
+}
+
+func pick(from, indices []int) []int {
+	out := make([]int, len(indices))
+	for i, k := range indices {
+		out[i] = from[k]
+	}
+	return out
 }
 
 // places returns where the first cut slots came among a leg's arrivals.

@@ -201,6 +201,9 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	if p.except == "" {
 		p.except = ev.Socket
 	}
+	if ev.Publisher == proxy.ByClient {
+		p.sender = s.hasher.user(string(ev.Socket))
+	}
 	p.excludes = p.except != ""
 	w.events = append(w.events, p)
 	s.open++

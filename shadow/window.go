@@ -37,6 +37,7 @@ type published struct {
 	user     uint64
 	name     uint32
 	origin   proxy.Leg // where it entered; it is not sent back there
+	sender   uint64    // the client that sent it; 0: a server did
 	excludes bool      // one socket is not to get it: its sender, or the one named
 	except   protocol.SocketID
 	body     []byte // nil when the budget was spent

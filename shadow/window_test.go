@@ -279,6 +279,39 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 	}
 }
 
+func TestCopiesThatRaceToTheDoublesAreNoFaultOfTheEngine(t *testing.T) {
+	for name, tc := range map[string]struct {
+		senders [2]protocol.SocketID // none: a server
+		want    int64
+	}{
+		"a client and a server": {[2]protocol.SocketID{"1.1", ""}, 0},
+		"two clients":           {[2]protocol.SocketID{"1.1", "1.2"}, 0},
+		"one client":            {[2]protocol.SocketID{"1.1", "1.1"}, 1},
+		"one server":            {[2]protocol.SocketID{"", ""}, 1},
+	} {
+		s := newScene(true)
+		s.subscribe(0, proxy.LegVendor, "1.9", 1)
+		s.subscribe(0, proxy.LegEngine, "1.9", 1)
+		var events [2]*proxy.Event
+		for i, socket := range tc.senders {
+			ev := s.event(10+float64(i)/1000, string(rune('a'+i)))
+			if ev.Socket = socket; socket != "" {
+				ev.Publisher = proxy.ByClient
+			}
+			events[i] = ev
+			s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegVendor, Event: ev})
+			s.vendor(10.1+float64(i)/1000, "1.9", string(ev.Data))
+		}
+		for i := range 2 {
+			s.offer(proxy.Record{Kind: proxy.KindDelivered, At: s.at(10.2), Leg: proxy.LegEngine, Socket: "1.9", Event: events[1-i], Count: 1})
+		}
+		s.close(100)
+		if got := total(s.state, proxy.LegVendor, proxy.LegEngine); got.Reordered != tc.want || got.Matched != 2 {
+			t.Errorf("%s: %d reordered of %d matched, want %d of 2", name, got.Reordered, got.Matched, tc.want)
+		}
+	}
+}
+
 func TestRefusalsAreCountedByTheirCode(t *testing.T) {
 	s := newScene(false)
 	s.publish(10, "a", "THROTTLED")
