@@ -85,7 +85,7 @@ pattern, events, clients by SDK and version, features, sizes and rates.`,
 
 func printInventory(w io.Writer, d inventory.Document) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(format string, args ...any) { fmt.Fprintf(table, format+"\n", args...) } //nolint:errcheck // Flush reports it
+	row := func(format string, args ...any) { fmt.Fprintf(table, format+"\n", args...) }
 	if d.To.IsZero() {
 		row("app %s: no traffic was seen yet", d.App)
 		return table.Flush()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 
@@ -61,7 +60,7 @@ func newPluginListCommand() *cobra.Command {
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprint(table, "PLUGIN\tCARRIES\n")
+			fmt.Fprintln(table, "PLUGIN\tCARRIES")
 			for _, b := range builtins() {
 				fmt.Fprintf(table, "%s\t%s\n", b.name, b.summary)
 			}
@@ -74,9 +73,9 @@ func newPluginListCommand() *cobra.Command {
 
 // writeFidelity writes the fidelity table: a column per translator, and then
 // the notes that say what is emulated or lost.
-func writeFidelity(w io.Writer) {
+func writeFidelity(table *tabwriter.Writer) {
 	names := append([]string{"FEATURE"}, builtinPlugins()...)
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(names, "\t")))
+	fmt.Fprintln(table, strings.ToUpper(strings.Join(names, "\t")))
 	var notes []string
 	for _, feature := range translators.Features() {
 		row := []string{string(feature)}
@@ -87,9 +86,9 @@ func writeFidelity(w io.Writer) {
 				notes = append(notes, fmt.Sprintf("%s, %s: %s", b.name, feature, f.Note))
 			}
 		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
-	fmt.Fprintf(w, "\n%s\n", strings.Join(notes, "\n"))
+	fmt.Fprintf(table, "\n%s\n", strings.Join(notes, "\n"))
 }
 
 // newPluginServeCommand is how the gateway runs a built-in translator.
