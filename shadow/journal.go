@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -47,7 +46,7 @@ func NewJournal(db *bolt.DB) (*Journal, error) {
 // storedCell is a cell as written.
 type storedCell struct {
 	Counts  Counts
-	Latency [4][]byte `json:",omitempty"` // encoded histograms in the order of Latency.parts; nil where empty
+	Latency packed
 }
 
 // storedApp is what is written of an app beside its cells.
@@ -73,7 +72,11 @@ func (s *state) changes(now time.Time, final bool) (changes, error) {
 		return changes{}, nil
 	}
 	s.saved = now
-	out := changes{gone: s.ledger.roll(now), cells: make(map[cellKey]storedCell), apps: make(map[string]storedApp)}
+	gone, err := s.ledger.roll(now)
+	if err != nil {
+		return changes{}, err
+	}
+	out := changes{gone: gone, cells: make(map[cellKey]storedCell), apps: make(map[string]storedApp)}
 	for k, e := range s.ledger.cells {
 		if !e.dirty {
 			continue
@@ -95,40 +98,20 @@ func (s *state) changes(now time.Time, final bool) (changes, error) {
 	return out, nil
 }
 
-func encodeCell(e *entry) (storedCell, error) {
-	out := storedCell{Counts: e.counts.clone()}
-	if e.latency == nil {
-		return out, nil
+func encodeCell(e *entry) (s storedCell, err error) {
+	s = storedCell{Counts: e.counts.clone(), Latency: e.packed}
+	if e.latency != nil {
+		s.Latency, err = e.latency.encode()
 	}
-	for i, h := range e.latency.parts() {
-		if *h == nil {
-			continue
-		}
-		raw, err := (*h).Encode(hdrhistogram.V2CompressedEncodingCookieBase)
-		if err != nil {
-			return out, fmt.Errorf("encode latencies: %w", err)
-		}
-		out.Latency[i] = raw
-	}
-	return out, nil
+	return s, err
 }
 
 func decodeCell(s *storedCell) (*entry, error) {
-	e := &entry{counts: s.Counts}
-	for i, raw := range s.Latency {
-		if raw == nil {
-			continue
-		}
-		h, err := hdrhistogram.Decode(raw)
-		if err != nil {
-			return nil, fmt.Errorf("decode latencies: %w", err)
-		}
-		if e.latency == nil {
-			e.latency = new(Latency)
-		}
-		merge(e.latency.parts()[i], h)
+	latency, err := s.Latency.decode()
+	if err != nil {
+		return nil, err
 	}
-	return e, nil
+	return &entry{counts: s.Counts, latency: latency}, nil
 }
 
 func (j *Journal) store(c changes) error {
@@ -192,6 +175,9 @@ func (j *Journal) load(into *state) error {
 				return err
 			}
 			into.ledger.cells[k] = e
+			if time.Since(time.Unix(k.Start+k.Span, 0)) > packAfter {
+				return e.pack() // a month of histograms at once would not fit
+			}
 			return nil
 		})
 		if err != nil {

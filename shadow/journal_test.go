@@ -107,15 +107,65 @@ func TestOldCellsBecomeHoursAndThenGo(t *testing.T) {
 		}
 		return minutes, hours, expected
 	}
-	s.ledger.roll(began.Add(3 * time.Hour))
+	roll := func(after time.Duration) []cellKey {
+		t.Helper()
+		gone, err := s.ledger.roll(began.Add(after))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gone
+	}
+	roll(3 * time.Hour)
 	if m, _, n := spans(); m != 120 || n != 120 {
 		t.Errorf("after three hours: %d minutes with %d events, want 120 with 120", m, n)
 	}
-	s.ledger.roll(began.Add(12 * time.Hour))
+	roll(12 * time.Hour)
 	if m, h, n := spans(); m != 0 || h != 2 || n != 120 {
 		t.Errorf("after twelve hours: %d minutes and %d hours with %d events, want 0, 2, 120", m, h, n)
 	}
-	if gone := s.ledger.roll(began.Add(60 * time.Hour)); len(gone) != 2 || len(s.ledger.cells) != 0 {
+	if gone := roll(60 * time.Hour); len(gone) != 2 || len(s.ledger.cells) != 0 {
 		t.Errorf("beyond Keep: %d cells went and %d stay, want 2 and none", len(gone), len(s.ledger.cells))
+	}
+}
+
+func TestOldLatenciesArePackedAndJoinedToDays(t *testing.T) {
+	s := newState(Config{}.withDefaults(), testApps(false))
+	pair, key := pairKey{App: testApp, Reference: proxy.LegEngine, Candidate: testBackend}, Key{Type: "public", Pattern: "room-{int}", Event: "message"}
+	began := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for h := range 72 {
+		_, times := s.ledger.entries(pair, key, began.Add(time.Duration(h)*time.Hour).UnixNano())
+		times.latency.candidate(time.Duration(h+1) * time.Millisecond)
+	}
+	now := began.Add(73 * time.Hour)
+	for range 2 { // days are packed by the next call
+		if _, err := s.ledger.roll(now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	days, loose := 0, 0
+	for k, e := range s.ledger.cells {
+		if k.Span == day {
+			days++
+		}
+		if e.latency != nil {
+			loose++
+		}
+	}
+	if days != 2 || loose > 4 {
+		t.Errorf("%d days and %d cells with histograms in memory, want 2 and at most 4", days, loose)
+	}
+	ev := s.snapshot(testApp, time.Time{}, s.nanos(now))
+	var sum Latency
+	for i := range ev.Pairs[0].Cells {
+		sum.Add(ev.Pairs[0].Cells[i].Latency)
+	}
+	if n, longest := sum.Candidate.TotalCount(), micros(sum.Candidate.Max()).Round(time.Millisecond); n != 72 || longest != 72*time.Millisecond {
+		t.Errorf("%d latencies, the longest %v, want 72 and 72ms", n, longest)
+	}
+	// A late one still finds its place.
+	_, times := s.ledger.entries(pair, key, began.Add(50*time.Hour).UnixNano())
+	times.latency.candidate(time.Millisecond)
+	if n := times.latency.Candidate.TotalCount(); n != 2 {
+		t.Errorf("the hour of a late latency holds %d, want 2", n)
 	}
 }

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -99,3 +100,47 @@ func count(h *hdrhistogram.Histogram) int64 {
 }
 
 func micros(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+
+// packed are encoded latencies, in the order of Latency.parts; nil where a
+// part has no value.
+type packed [4][]byte
+
+func (p *packed) empty() bool {
+	for _, part := range p {
+		if part != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *Latency) encode() (p packed, err error) {
+	for i, h := range l.parts() {
+		if *h == nil {
+			continue
+		}
+		if p[i], err = (*h).Encode(hdrhistogram.V2CompressedEncodingCookieBase); err != nil {
+			return packed{}, fmt.Errorf("encode latencies: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// decode returns nil for no latencies.
+func (p *packed) decode() (*Latency, error) {
+	if p.empty() {
+		return nil, nil
+	}
+	l := new(Latency)
+	for i, part := range p {
+		if part == nil {
+			continue
+		}
+		h, err := hdrhistogram.Decode(part)
+		if err != nil {
+			return nil, fmt.Errorf("decode latencies: %w", err)
+		}
+		merge(l.parts()[i], h)
+	}
+	return l, nil
+}

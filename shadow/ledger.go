@@ -23,15 +23,43 @@ type cellKey struct {
 	Span  int64 // seconds
 }
 
-// entry is a cell in memory.
+// entry is a cell in memory. Latencies are histograms while they may grow, and
+// encoded once they are old, which takes a hundredth of the space.
 type entry struct {
 	counts  Counts
 	latency *Latency
+	packed  packed
 	dirty   bool
 }
 
+// unpack makes a cell's latencies ready to grow.
+func (e *entry) unpack() {
+	if e.packed.empty() {
+		return
+	}
+	// Packed here or checked when it was loaded, so that it can be decoded.
+	if l, err := e.packed.decode(); err == nil {
+		e.latency = l
+	}
+	e.packed = packed{}
+}
+
+// pack makes a cell's latencies small.
+func (e *entry) pack() error {
+	if e.latency == nil {
+		return nil
+	}
+	p, err := e.latency.encode()
+	if err != nil {
+		return err
+	}
+	e.packed, e.latency = p, nil
+	return nil
+}
+
 // ledger holds the cells: counts by Config.Cell, latencies by hour. Counts
-// older than rollAfter become part of their hour.
+// older than rollAfter become part of their hour, and latencies older than
+// dayAfter part of their day.
 type ledger struct {
 	span  int64 // seconds
 	keep  time.Duration
@@ -42,7 +70,10 @@ type ledger struct {
 
 const (
 	rollAfter = 6 * time.Hour
+	packAfter = 2 * time.Hour
+	dayAfter  = 48 * time.Hour
 	hour      = int64(3600)
+	day       = 24 * hour
 )
 
 func newLedger(c Config) *ledger {
@@ -65,33 +96,57 @@ func (l *ledger) entries(p pairKey, k Key, at int64) (counts, times *entry) {
 	sec := at / int64(time.Second)
 	counts = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%l.span, Span: l.span})
 	times = l.entry(cellKey{Pair: p, Key: k, Start: sec - sec%hour, Span: hour})
+	times.unpack()
 	if times.latency == nil {
 		times.latency = new(Latency)
 	}
 	return counts, times
 }
 
-// roll moves old minutes into their hours and drops what is older than keep.
-// It returns the keys that are gone.
-func (l *ledger) roll(now time.Time) (gone []cellKey) {
-	rolled, dropped := now.Add(-rollAfter).Unix(), now.Add(-l.keep).Unix()
+// roll moves old counts into their hours and old latencies into their days,
+// packs latencies that hardly grow any more, and drops what is older than
+// keep. It returns the keys that are gone.
+func (l *ledger) roll(now time.Time) (gone []cellKey, err error) {
+	before := func(d time.Duration) int64 { return now.Add(-d).Unix() }
 	for k, e := range l.cells {
 		switch {
-		case k.Start < dropped:
+		case k.Start < before(l.keep):
 			if k.Pair.Candidate != "" {
 				sumInto(l.retired, k.Pair, &e.counts)
 			}
-		case k.Span < hour && k.Start < rolled:
-			into := k
-			into.Start, into.Span = k.Start-k.Start%hour, hour
-			l.entry(into).counts.Add(&e.counts)
-		default:
-			continue
+			delete(l.cells, k)
+			gone = append(gone, k)
+		case k.Span < hour && k.Start < before(rollAfter):
+			l.join(k, e, hour)
+			delete(l.cells, k)
+			gone = append(gone, k)
+		case k.Span == hour && k.Start < before(dayAfter) && e.hasLatency():
+			e.unpack()
+			l.join(k, &entry{latency: e.latency}, day)
+			e.latency, e.dirty = nil, true
+		case k.Span >= hour && k.Start+k.Span < before(packAfter):
+			if err := e.pack(); err != nil {
+				return gone, err
+			}
 		}
-		delete(l.cells, k)
-		gone = append(gone, k)
 	}
-	return gone
+	return gone, nil
+}
+
+func (e *entry) hasLatency() bool { return e.latency != nil || !e.packed.empty() }
+
+// join adds a cell to the one of a longer span that it lies in.
+func (l *ledger) join(k cellKey, e *entry, span int64) {
+	k.Start, k.Span = k.Start-k.Start%span, span
+	into := l.entry(k)
+	into.counts.Add(&e.counts)
+	if e.latency != nil {
+		into.unpack()
+		if into.latency == nil {
+			into.latency = new(Latency)
+		}
+		into.latency.Add(e.latency)
+	}
 }
 
 // totals sums all that was ever counted, by pair.
@@ -123,7 +178,8 @@ func (l *ledger) copyApp(app string, since time.Time) *ledger {
 			continue
 		}
 		c := &entry{counts: e.counts.clone()}
-		if e.latency != nil {
+		c.packed = e.packed
+		if c.unpack(); e.latency != nil {
 			c.latency = new(Latency)
 			c.latency.Add(e.latency)
 		}
