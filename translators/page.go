@@ -2,6 +2,7 @@ package translators
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -15,27 +16,28 @@ func (d Description) Page() string {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", feature, f.Level, f.Note)
 	}
 	fmt.Fprintf(&b, "\nOrdering %s, guarantee %s, echo control %s.\n", d.Ordering, d.Guarantee, d.Echo)
-	if bounds := d.Limits.list(); len(bounds) > 0 {
-		fmt.Fprintf(&b, "\n## Limits\n\n%s", strings.Join(bounds, ""))
+	if bounds := d.Limits.Known(); len(bounds) > 0 {
+		b.WriteString("\n## Limits\n\n")
+		for _, bound := range bounds {
+			fmt.Fprintf(&b, "- %.0f %s\n", bound.Value, bound.Of)
+		}
 	}
 	return b.String()
 }
 
-// list returns a line for each bound that is known.
-func (l Limits) list() []string {
-	var lines []string
-	for _, bound := range []struct {
-		name  string
-		value float64
-	}{
-		{"bytes of an event's data", float64(l.PayloadBytes)}, {"bytes of a channel name", float64(l.ChannelNameBytes)},
-		{"bytes of an event name", float64(l.EventNameBytes)}, {"channels observed by one session", float64(l.Channels)},
-		{"publishes per second", l.PublishesPerSecond}, {"publishes per second on one channel", l.PerChannelPerSecond},
-		{"members of a presence channel", float64(l.PresenceMembers)},
-	} {
-		if bound.value > 0 {
-			lines = append(lines, fmt.Sprintf("- %.0f %s\n", bound.value, bound.name))
-		}
+// Bound is one of the Limits.
+type Bound struct {
+	Value float64
+	Of    string // what is bounded, such as "bytes of an event's data"
+}
+
+// Known returns the bounds that are known.
+func (l Limits) Known() []Bound {
+	all := []Bound{
+		{float64(l.PayloadBytes), "bytes of an event's data"}, {float64(l.ChannelNameBytes), "bytes of a channel name"},
+		{float64(l.EventNameBytes), "bytes of an event name"}, {float64(l.Channels), "channels observed by one session"},
+		{l.PublishesPerSecond, "publishes per second"}, {l.PerChannelPerSecond, "publishes per second on one channel"},
+		{float64(l.PresenceMembers), "members of a presence channel"},
 	}
-	return lines
+	return slices.DeleteFunc(all, func(b Bound) bool { return b.Value == 0 })
 }

@@ -223,10 +223,18 @@ func (p Property) meaning() string {
 		text += " One of `" + strings.Join(p.Enum, "`, `") + "`."
 	}
 	if p.Minimum != nil {
-		text += fmt.Sprintf(" At least %v.", *p.Minimum)
+		text += " At least " + p.boundText(*p.Minimum) + "."
 	}
 	if p.Maximum != nil {
-		text += fmt.Sprintf(" At most %v.", *p.Maximum)
+		text += " At most " + p.boundText(*p.Maximum) + "."
 	}
 	return strings.TrimSpace(strings.ReplaceAll(text, "|", `\|`))
+}
+
+// boundText returns a bound as an operator would write the value.
+func (p Property) boundText(bound float64) string {
+	if p.Format == formatDuration {
+		return time.Duration(bound * float64(time.Second)).String()
+	}
+	return fmt.Sprint(bound)
 }

@@ -43,18 +43,8 @@ func FidelityRows(d translators.Description) [][3]string {
 	}
 	rows = append(rows, [3]string{"ordering", d.Ordering.String()}, [3]string{"guarantee", d.Guarantee.String()},
 		[3]string{"echo control", d.Echo.String()})
-	for _, limit := range []struct {
-		name  string
-		value float64
-	}{
-		{"bytes of data", float64(d.Limits.PayloadBytes)}, {"bytes of a channel name", float64(d.Limits.ChannelNameBytes)},
-		{"bytes of an event name", float64(d.Limits.EventNameBytes)}, {"channels per session", float64(d.Limits.Channels)},
-		{"publishes per second", d.Limits.PublishesPerSecond}, {"publishes per second and channel", d.Limits.PerChannelPerSecond},
-		{"members of a presence channel", float64(d.Limits.PresenceMembers)},
-	} {
-		if limit.value > 0 {
-			rows = append(rows, [3]string{"limit", fmt.Sprintf("%.0f", limit.value), limit.name})
-		}
+	for _, bound := range d.Limits.Known() {
+		rows = append(rows, [3]string{"limit", fmt.Sprintf("%.0f", bound.Value), bound.Of})
 	}
 	return rows
 }
