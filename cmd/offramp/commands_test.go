@@ -102,7 +102,7 @@ func TestUsageMistakes(t *testing.T) {
 		"a URL in place of a host":        {"channels --host http://x", 1, `offramp: --host "http://x" is not a host`},
 		"a port out of range":             {"channels --port 70000", 1, "offramp: --port 70000 is not a port"},
 		"a configuration that is missing": {"serve --config nowhere.yaml", 2, "offramp: nowhere.yaml: There is no such file"},
-		"a plugin command that is none":   {"plugin lst", 3, `offramp: there is no command "lst": did you mean list?`},
+		"a plugin command that is none":   {"plugin lsit", 3, `offramp: there is no command "lsit": did you mean list`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, problems, code := execute(t.Context(), "", strings.Fields(tc.args)...)

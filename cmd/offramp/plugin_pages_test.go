@@ -27,7 +27,7 @@ func TestTranslatorPages(t *testing.T) {
 		}
 		path := filepath.Join("../../docs/translators", b.name+".md")
 		if *update {
-			if err := os.WriteFile(path, []byte(d.Page()), 0o644); err != nil { //nolint:gosec // documentation
+			if err := os.WriteFile(path, []byte(d.Page()), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
