@@ -34,7 +34,9 @@ const (
 	// KindSubscriptionCount: a channel's count changed and is due to be told.
 	// Topic, Count.
 	KindSubscriptionCount
-	// KindPublished: an event was accepted by the authoritative leg. Event.
+	// KindPublished: an event was accepted by the authoritative leg. Event,
+	// whose own At is the acceptance; the record's is when it was made known,
+	// which a relay may have to put off until the vendor has answered.
 	KindPublished
 	// KindDelivered: a leg handed an event to a view: to the subscribers of a
 	// channel (engine: Socket empty, Count receivers), to one relayed socket

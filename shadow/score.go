@@ -332,8 +332,12 @@ func (p *sweeper) body(s int) []byte {
 
 func (p *sweeper) time(l *Latency, s, leg int) {
 	ref, o := p.outcome(s, 0), p.outcome(s, leg)
+	arrived := o.first.at
 	if p.slots[s].truth {
-		l.candidate(time.Duration(o.first.at - p.slots[s].at))
+		// What the relay spent on waiting for the vendor's word is not the
+		// candidate's doing.
+		arrived -= p.window.events[p.slots[s].event].held
+		l.candidate(time.Duration(arrived - p.slots[s].at))
 	}
 	if ref.state != stateSeen {
 		return
@@ -341,7 +345,7 @@ func (p *sweeper) time(l *Latency, s, leg int) {
 	if p.slots[s].truth {
 		l.reference(time.Duration(ref.first.at - p.slots[s].at))
 	}
-	l.delta(time.Duration(o.first.at - ref.first.at))
+	l.delta(time.Duration(arrived - ref.first.at))
 }
 
 func (p *sweeper) countOrder(cut, leg int) {

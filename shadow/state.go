@@ -32,6 +32,7 @@ type appState struct {
 	windows  map[protocol.ChannelName]*window
 	patterns *names
 	events   *names
+	keys     *names // patterns with events that have cells of their own
 	gaps     map[proxy.Leg]*gaps
 	heard    map[proxy.Leg]*hearing
 	overflow int64
@@ -85,6 +86,7 @@ func (s *state) addApp(id string) *appState {
 	a := &appState{
 		id: id, windows: make(map[protocol.ChannelName]*window),
 		patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
+		keys: newNames(2 * s.config.Patterns),
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
 		questions: make(map[question]*verdicts), actions: newNames(maxCodes),
 	}
@@ -92,7 +94,8 @@ func (s *state) addApp(id string) *appState {
 	return a
 }
 
-// window returns a channel's window, nil when there are too many.
+// window returns a channel's window, nil when there are too many or nothing is
+// to be learnt of the channel.
 func (a *appState) window(topic protocol.ChannelName) *window {
 	w := a.windows[topic]
 	switch {
@@ -100,6 +103,8 @@ func (a *appState) window(topic protocol.ChannelName) *window {
 		w.configure(a.app)
 	case len(a.windows) >= maxWindows:
 		a.overflow++
+		return nil
+	case nothingToCompare(legsOf(a.app, topic)):
 		return nil
 	default:
 		w = newWindow(topic, a.app, a.patterns)
@@ -203,6 +208,9 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	}
 	if ev.Publisher == proxy.ByClient {
 		p.sender = s.hasher.user(string(ev.Socket))
+	}
+	if r.Leg == proxy.LegVendor {
+		p.held = max(0, s.nanos(r.At)-at)
 	}
 	p.excludes = p.except != ""
 	w.events = append(w.events, p)

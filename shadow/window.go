@@ -32,6 +32,7 @@ type window struct {
 // published is an event whose publish passed the gateway.
 type published struct {
 	at       int64
+	held     int64 // how long after at the candidates were given it
 	id       proxy.EventID
 	key      uint64
 	user     uint64

@@ -87,7 +87,7 @@ func (r *Relay) copyEvent(ctx context.Context, app *proxy.App, p engine.Publicat
 	var shadowed []protocol.ChannelName
 	for _, channel := range p.Channels {
 		topic := proxy.Topic{App: app.ID, Channel: channel}
-		r.offer(proxy.Record{Kind: proxy.KindPublished, At: at, Leg: proxy.LegVendor, Topic: topic, Event: &proxy.Event{
+		r.offer(proxy.Record{Kind: proxy.KindPublished, At: time.Now(), Leg: proxy.LegVendor, Topic: topic, Event: &proxy.Event{
 			ID: r.nextID(), Topic: topic, Name: p.Name, Data: p.Data, Except: p.Except,
 			Publisher: proxy.ByServer, Origin: proxy.LegVendor, At: at,
 		}})
