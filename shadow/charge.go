@@ -69,7 +69,7 @@ func (s *state) settleCharge(a *appState, w *window, c charge, into *ledger) {
 		return // the leg is configured away
 	}
 	pair := pairKey{App: a.id, Reference: w.legs[0].name, Candidate: w.legs[c.leg].name}
-	key := Key{Type: w.typ, Pattern: w.pattern, Event: a.events.text(c.name)}
+	key := cellKeyOf(a, w, c.name)
 	counts, _ := into.entries(pair, key, c.at)
 	counts.counts.Clusters.observe(c.n, c.x)
 }

@@ -28,3 +28,7 @@ func (w *window) kind(leg int) legKind {
 // accepted reports whether a backend's result code says that it took the
 // event: anything else is a refusal, which is no loss.
 func accepted(code string) bool { return code == "OK" || code == "DUPLICATE" }
+
+// nothingToCompare reports whether a channel has no candidate, and a
+// reference that leaves nothing to find out.
+func nothingToCompare(legs []proxy.Leg) bool { return len(legs) == 1 && legs[0] == proxy.LegEngine }

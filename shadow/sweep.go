@@ -449,7 +449,7 @@ func (p *sweeper) cell(leg int, name uint32, at int64) (*Counts, *Latency) {
 			return &c.counts.counts, c.times.latency
 		}
 	}
-	pair, key := p.pair(leg), p.key(name)
+	pair, key := p.pair(leg), cellKeyOf(p.app, p.window, name)
 	c := cellCache{pair: leg, name: name, start: start, ledger: p.target.ledger}
 	c.counts, c.times = p.target.ledger.entries(pair, key, at)
 	if len(w.cells) >= maxCellCache || p.mode == preview {
@@ -467,6 +467,13 @@ func (p *sweeper) pair(leg int) pairKey {
 	return pair
 }
 
-func (p *sweeper) key(name uint32) Key {
-	return Key{Type: p.window.typ, Pattern: p.window.pattern, Event: p.app.events.text(name)}
+// cellKeyOf returns the key of the cell that counts an event. Patterns and
+// events are bounded each, and so are their combinations: the rest of a
+// pattern's events are "other".
+func cellKeyOf(a *appState, w *window, name uint32) Key {
+	k := Key{Type: w.typ, Pattern: w.pattern, Event: a.events.text(name)}
+	if a.keys.number(k.Pattern+"\x00"+k.Event) == 0 {
+		k.Event = other
+	}
+	return k
 }

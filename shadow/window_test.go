@@ -380,3 +380,30 @@ func TestFullWindowMakesUnknownNotMissing(t *testing.T) {
 		t.Error("the overflow was not counted")
 	}
 }
+
+func TestCellsAreBoundedHoweverManyNamesThereAre(t *testing.T) {
+	s := newScene(false)
+	s.state.config.Patterns = 5
+	for c := range 40 {
+		s.topic.Channel = protocol.ChannelName("room-" + string(rune('A'+c)))
+		for e := range 40 {
+			ev := s.event(10, "x")
+			ev.Name = "event-" + string(rune('A'+e))
+			s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegEngine, Event: ev})
+			s.offer(proxy.Record{Kind: proxy.KindDelivered, At: ev.At, Leg: proxy.LegEngine, Event: ev, Count: 1})
+			s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK"})
+			s.backend(10, ev)
+		}
+	}
+	s.close(100)
+	keys := make(map[Key]bool)
+	for k := range s.state.ledger.cells {
+		keys[k.Key] = true
+	}
+	if len(keys) > 2*5+6 {
+		t.Errorf("%d keys, want at most 16: ten combinations, and the rest of six patterns", len(keys))
+	}
+	if got := total(s.state, proxy.LegEngine, testBackend).Matched; got != 1600 {
+		t.Errorf("Matched = %d, want 1600: what has no cell of its own is counted under another", got)
+	}
+}
