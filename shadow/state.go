@@ -209,6 +209,9 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	if ev.Publisher == proxy.ByClient {
 		p.sender = s.hasher.user(string(ev.Socket))
 	}
+	if r.Leg == proxy.LegVendor {
+		p.held = max(0, s.nanos(r.At)-at)
+	}
 	p.excludes = p.except != ""
 	w.events = append(w.events, p)
 	s.open++
