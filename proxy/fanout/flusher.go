@@ -36,9 +36,14 @@ func NewFlusher(delivered func(value any, receivers int, at time.Time)) *Flusher
 // Run flushes until ctx ends, and returns when all its goroutines have.
 // What is still pending then is flushed first.
 func (f *Flusher) Run(ctx context.Context) error {
+	var l *look // several processors need none: one of them is idle, or all have enough to do
+	if len(f.workers) == 1 {
+		l = newLook()
+		defer l.close()
+	}
 	var wg sync.WaitGroup
 	for _, w := range f.workers {
-		wg.Go(func() { w.run(ctx, f.delivered) })
+		wg.Go(func() { w.run(ctx, l, f.delivered) })
 	}
 	wg.Wait()
 	return nil
@@ -58,7 +63,7 @@ func (f *Flusher) enqueue(g *Group) {
 	}
 }
 
-func (w *worker) run(ctx context.Context, delivered func(any, int, time.Time)) {
+func (w *worker) run(ctx context.Context, l *look, delivered func(any, int, time.Time)) {
 	var spare []*Group
 	for {
 		select {
@@ -67,8 +72,9 @@ func (w *worker) run(ctx context.Context, delivered func(any, int, time.Time)) {
 			w.drain(spare, delivered)
 			return
 		}
-		// Publishers that are ready to run come first: what they append goes
-		// out in the same writes. With none ready this costs nothing.
+		// Publishers whose requests have arrived come first: what they append
+		// goes out in the same writes.
+		l.around()
 		runtime.Gosched()
 		spare = w.drain(spare, delivered)
 	}
