@@ -2,75 +2,18 @@ package redis
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 )
-
-// message is what is published in pubsub mode.
-type message struct {
-	ID    string `json:"id,omitempty"`
-	Event string `json:"event"`
-	// Data is the event's data, or Bytes where that is not text.
-	Data   string `json:"data,omitempty"`
-	Bytes  []byte `json:"bytes,omitempty"`
-	User   string `json:"user_id,omitempty"`
-	Except string `json:"exclude_socket,omitempty"`
-	Kind   uint8  `json:"kind,omitempty"`
-	Origin string `json:"origin,omitempty"`
-	Hops   uint32 `json:"hops,omitempty"`
-	Time   int64  `json:"time,omitempty"` // acceptance, Unix nanoseconds
-}
-
-func encode(e translators.Envelope) ([]byte, error) {
-	m := message{
-		Event: e.Event, User: e.UserID, Except: string(e.Except), Kind: uint8(e.Kind), Origin: e.Origin, Hops: e.Hops,
-	}
-	if !e.ID.IsZero() {
-		m.ID = e.ID.String()
-	}
-	if !e.Ingress.IsZero() {
-		m.Time = e.Ingress.UnixNano()
-	}
-	if utf8.Valid(e.Data) {
-		m.Data = string(e.Data)
-	} else {
-		m.Bytes = e.Data
-	}
-	return json.Marshal(m)
-}
-
-// decode returns what a message says. Anything but our own form is taken as
-// the data of an event without a name: anybody may publish on the channel.
-func decode(raw string) translators.Envelope {
-	var m message
-	if err := json.Unmarshal([]byte(raw), &m); err != nil || m.ID == "" {
-		return translators.Envelope{Data: []byte(raw)}
-	}
-	id, _ := proxy.ParseEventID(m.ID)
-	e := translators.Envelope{
-		ID: id, Event: m.Event, Data: []byte(m.Data), UserID: m.User, Except: protocol.SocketID(m.Except),
-		Kind: translators.Kind(m.Kind), Origin: m.Origin, Hops: m.Hops,
-	}
-	if m.Bytes != nil {
-		e.Data = m.Bytes
-	}
-	if m.Time != 0 {
-		e.Ingress = time.Unix(0, m.Time)
-	}
-	return e
-}
 
 // pubsub is a session in pubsub mode.
 type pubsub struct {
@@ -88,7 +31,7 @@ func newPubSub(s *session) *pubsub {
 // Publish implements translators.Session.
 func (p *pubsub) Publish(ctx context.Context, batch []translators.Envelope) []translators.Result {
 	return p.each(ctx, batch, func(pipe redis.Pipeliner, e translators.Envelope) func() (translators.Result, error) {
-		raw, err := encode(e)
+		raw, err := translators.EncodeMessage(e)
 		if err != nil {
 			return func() (translators.Result, error) { return translators.Refuse(translators.CodeUnsupported, err), nil }
 		}
@@ -99,7 +42,7 @@ func (p *pubsub) Publish(ctx context.Context, batch []translators.Envelope) []tr
 
 // Preview implements translators.Previewer.
 func (p *pubsub) Preview(e translators.Envelope) (translators.Native, []translators.Loss) {
-	raw, err := encode(e)
+	raw, err := translators.EncodeMessage(e)
 	if err != nil {
 		return translators.Native{}, []translators.Loss{{Field: "event", Detail: err.Error()}}
 	}
@@ -214,7 +157,7 @@ func (p *pubsub) show(got any) {
 	switch m := got.(type) {
 	case *redis.Message:
 		if w, ok := p.watches[m.Channel]; ok {
-			w.observer.Deliver(decode(m.Payload))
+			w.observer.Deliver(translators.DecodeMessage([]byte(m.Payload)))
 		}
 	case *redis.Subscription:
 		if w, ok := p.watches[m.Channel]; ok && m.Kind == "subscribe" {
