@@ -96,11 +96,11 @@ func (s *Server) Run(ctx context.Context) error {
 // returned with a refusal, so that it can be told in the way it understands.
 func (s *Server) Admit(r Request) (*proxy.App, proxy.Client, *protocol.Error) {
 	client, err := r.client()
+	if r.Key == "" { // not a path of ours, whatever else the request says
+		err = protocol.ErrPathNotFound
+	}
 	if err != nil {
 		return nil, client, s.refuse(nil, client, err)
-	}
-	if r.Key == "" {
-		return nil, client, s.refuse(nil, client, protocol.ErrPathNotFound)
 	}
 	app, _, ok := s.settings.Apps.ByKey(r.Key)
 	if !ok {

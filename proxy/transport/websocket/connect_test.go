@@ -72,6 +72,8 @@ func TestRefusedConnect(t *testing.T) {
 		"T014 unknown path":                     {path: "/foo?protocol=7", code: 4005, reason: "Path not found"},
 		"T014 more behind the key":              {path: "/app/key/more?protocol=7", code: 4005, reason: "Path not found"},
 		"T014 root":                             {path: "/?protocol=7", code: 4005, reason: "Path not found"},
+		"T014 unknown path, no protocol":        {path: "/foo", code: 4005, reason: "Path not found", inBand: true},
+		"T013 empty key, protocol 8":            {path: "/app/?protocol=8", code: 4005, reason: "Path not found"},
 		"T015 disabled app":                     {path: "/app/disabled?protocol=7", code: 4003, reason: "Application disabled"},
 		"T016 TLS-only app over ws":             {path: "/app/tls-only?protocol=7", code: 4000, reason: "Application only accepts SSL connections, reconnect using wss://"},
 		"T017 app at its connection limit":      {path: "/app/full?protocol=7", code: 4004, reason: "Application is over connection quota"},
