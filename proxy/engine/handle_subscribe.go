@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 )
@@ -88,7 +90,11 @@ func (c *Conn) member(app *proxy.App, cmd protocol.Subscribe) (*protocol.Member,
 	if c.login == nil {
 		return nil, protocol.ErrPresenceData(cmd.Channel, "it is missing, and the connection is not signed in")
 	}
-	return &protocol.Member{UserID: c.login.user.ID, Info: c.login.user.Info}, nil
+	user := c.login.user
+	if limit := app.Limits.PresenceUserInfoBytes; len(user.Info) > limit {
+		return nil, protocol.ErrPresenceData(cmd.Channel, fmt.Sprintf("user_info of the sign-in has %d bytes, at most %d are allowed", len(user.Info), limit))
+	}
+	return &protocol.Member{UserID: user.ID, Info: user.Info}, nil
 }
 
 // unsubscribe carries out pusher:unsubscribe, which is not answered.

@@ -160,8 +160,11 @@ func DecodeUser(userData string) (User, *Error) {
 			u.Watchlist = texts(value)
 		}
 	}
-	if u.ID == "" || len(u.ID) > MaxUserIDLength || !validText(u.ID) {
+	switch {
+	case u.ID == "":
 		return User{}, ErrBadUser
+	case len(u.ID) > MaxUserIDLength || !validText(u.ID):
+		return User{}, ErrUserID // the user's channel would have no valid name
 	}
 	return u, nil
 }

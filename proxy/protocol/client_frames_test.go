@@ -131,18 +131,24 @@ func TestDecodeUser(t *testing.T) {
 		t.Errorf("optional fields of other types: %+v, %v", u, err)
 	}
 	for name, data := range map[string]string{
-		"no id":                               `{}`,
-		"a number":                            `{"id":7}`,
-		"an empty id":                         `{"id":""}`,
-		"no JSON":                             `nonsense`,
-		"an array":                            `["id","u"]`,
-		"nothing":                             ``,
-		"an id of 129 characters":             `{"id":"` + strings.Repeat("x", 129) + `"}`,
-		"an id that no channel name may have": `{"id":"a b"}`,
-		"deep nesting":                        `{"id":"u","x":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`,
+		"no id":        `{}`,
+		"a number":     `{"id":7}`,
+		"an empty id":  `{"id":""}`,
+		"no JSON":      `nonsense`,
+		"an array":     `["id","u"]`,
+		"nothing":      ``,
+		"deep nesting": `{"id":"u","x":` + strings.Repeat("[", 600) + strings.Repeat("]", 600) + `}`,
 	} {
 		if u, err := DecodeUser(data); err != ErrBadUser {
 			t.Errorf("%s: %+v, %v; want %v", name, u, err, ErrBadUser)
+		}
+	}
+	for name, data := range map[string]string{
+		"an id of 129 characters":             `{"id":"` + strings.Repeat("x", 129) + `"}`,
+		"an id that no channel name may have": `{"id":"a b"}`,
+	} {
+		if u, err := DecodeUser(data); err != ErrUserID {
+			t.Errorf("%s: %+v, %v; want %v", name, u, err, ErrUserID)
 		}
 	}
 }

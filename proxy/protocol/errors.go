@@ -84,6 +84,7 @@ var (
 	ErrUserInfo     = &Error{CodeNone, "user_info supplied to presence subscription is invalid - if supplied it must be a type of hash"} // captured
 	ErrBadFrame     = &Error{CodeNone, "Invalid message: expected a JSON object with an event name"}
 	ErrBadUser      = &Error{CodeNone, "Invalid user_data: must be a JSON object with a non-empty string id"}
+	ErrUserID       = &Error{CodeNone, "Invalid user_data: id must have at most 128 of A-Z a-z 0-9 _ - = @ , . ;"}
 	ErrSignedIn     = &Error{CodeNone, "Already signed in as another user"}
 	ErrUserChannel  = &Error{CodeNone, "Server to user channels may only be subscribed by the signed in user"}
 )

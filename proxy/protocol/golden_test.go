@@ -105,7 +105,7 @@ func errorTexts() []*Error {
 		ErrSSLOnly, ErrNoApp("K"), ErrAppDisabled, ErrOverQuota, ErrPathNotFound, ErrBadVersion, ErrUnsupported, ErrNoVersion,
 		ErrUnauthorized, ErrTerminated, ErrOrigin, ErrSlow, ErrUnavailable, ErrReconnect, ErrPongTimeout,
 		ErrNotHash, ErrClientShape, ErrClientOff, ErrClientRate, ErrWatchlist, ErrSigninFormat, ErrUserInfo, ErrBadFrame, ErrBadUser,
-		ErrSignedIn, ErrUserChannel,
+		ErrUserID, ErrSignedIn, ErrUserChannel,
 		ErrMissing("channel"), ErrExisting("C"), ErrNotSubscribed("C"), ErrAuthRequired("C"), ErrAuthFormat("C"), ErrAuthKey("K"), ErrSigninKey("K"),
 		ErrAuthSignature("SOCKET:C", "SIG"), ErrUnsupportedEvent("NAME"), ErrNotMember("C"), ErrChannelName("a b", 164), ErrClientChannel("C"),
 		ErrClientSize(10241, 10240), ErrEventName(200), ErrPresenceData("C", "why"), ErrPresenceFull("C", 100),
