@@ -109,7 +109,7 @@ func (r *runner) global(verb, rest string) error {
 	case "request":
 		return r.request(rest)
 	case "answer":
-		if !proxy.MatchPattern(rest, r.answer) {
+		if !proxy.MatchPattern(rest, strings.TrimRight(r.answer, " ")) {
 			return fmt.Errorf("got\n  %s\nwant\n  %s", r.answer, rest)
 		}
 		return nil

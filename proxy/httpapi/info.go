@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -110,7 +111,7 @@ func appendCache(dst []byte, cache *engine.CacheState) []byte {
 		return append(dst, "null"...)
 	}
 	dst = protocol.AppendString(append(dst, `{"data":`...), cache.Data)
-	dst = strconv.AppendInt(append(dst, `,"ttl":`...), int64(cache.TTL.Seconds()), 10)
+	dst = strconv.AppendInt(append(dst, `,"ttl":`...), int64(math.Ceil(cache.TTL.Seconds())), 10) // never 0 while there is something
 	return append(dst, '}')
 }
 

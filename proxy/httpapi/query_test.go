@@ -39,7 +39,7 @@ func TestQueries(t *testing.T) {
 		"T194 both counts of a presence channel":   {channels + "/presence-a", "info=user_count,subscription_count", 200, `{"occupied":true,"user_count":2,"subscription_count":3}`},
 		"both counts of an empty presence channel": {channels + "/presence-b", "info=user_count,subscription_count", 200, `{"occupied":false,"user_count":0,"subscription_count":0}`},
 		"subscription_count of a public channel":   {channels + "/c", "info=subscription_count", 200, `{"occupied":true,"subscription_count":1}`},
-		"the event of a cache channel":             {channels + "/cache-a", "info=cache", 200, `{"occupied":true,"cache":{"data":"{\"kept\":true}","ttl":1799}}`},
+		"the event of a cache channel":             {channels + "/cache-a", "info=cache", 200, `{"occupied":true,"cache":{"data":"{\"kept\":true}","ttl":1800}}`},
 		"no event in a cache channel":              {channels + "/cache-b", "info=cache", 200, `{"occupied":false,"cache":null}`},
 		"the event of a channel without cache":     {channels + "/c", "info=cache", 400, "Cannot retrieve the cache unless the channel is a cache channel\n"},
 		"an invalid channel":                       {channels + "/a%20b", "", 400, "Invalid channel name\n"},
