@@ -4,7 +4,7 @@
 //	OFFRAMP_CONFORMANCE=records.tsv go test -json ./... > tests.json
 //	go run ./integration/conformance/generate -tests tests.json -records records.tsv > docs/conformance.md
 //
-// A case shows an item by bearing its id in its name ("T048 …"), or by calling
+// A case shows an item by bearing its id in its name ("T048 …", TestT048), or by calling
 // conformance.Record. It exits with 1 when a case failed, or an item has
 // neither a case nor a reason.
 package main
@@ -65,7 +65,8 @@ func run(w io.Writer, list, reasonsPath, tests, records string) error {
 }
 
 var (
-	idPattern = regexp.MustCompile(`\bT\d{3}\b`)
+	// in a name such as "T048 …", or that of a function, TestT048Title
+	idPattern = regexp.MustCompile(`(?:\b|Test)(T\d{3})(?:\b|[A-Z])`)
 	separator = strings.NewReplacer("_", " ", "/", " ")
 )
 
@@ -88,8 +89,8 @@ func readTests(path string, results map[string][]result) error {
 			continue
 		}
 		pkg := strings.TrimPrefix(event.Package, "github.com/offramp/offramp/")
-		for _, id := range idPattern.FindAllString(separator.Replace(event.Test), -1) {
-			results[id] = append(results[id], result{pkg + ": " + event.Test, event.Action == "pass"})
+		for _, found := range idPattern.FindAllStringSubmatch(separator.Replace(event.Test), -1) {
+			results[found[1]] = append(results[found[1]], result{pkg + ": " + event.Test, event.Action == "pass"})
 		}
 	}
 }
