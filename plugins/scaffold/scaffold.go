@@ -23,7 +23,6 @@ func files() map[string]string {
 	return map[string]string{
 		"main.go.tmpl":             "main.go",
 		"translator.go.tmpl":       "translator.go",
-		"message.go.tmpl":          "message.go",
 		"conformance_test.go.tmpl": "conformance_test.go",
 		"backend_test.go.tmpl":     "backend_test.go",
 		"go.mod.tmpl":              "go.mod",

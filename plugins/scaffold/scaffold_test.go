@@ -41,19 +41,24 @@ func TestWrittenModuleBuildsAndPassesTheKit(t *testing.T) {
 			t.Errorf("the kit did not run:\n%s", out)
 		}
 	}
-	if n := linesOf(t, filepath.Join(dir, "translator.go")); n > 160 {
+	if n := linesOf(t, filepath.Join(dir, "translator.go")); n >= 120 {
 		t.Errorf("translator.go has %d lines", n)
 	}
 }
 
+// linesOf counts the lines of code that an author has to look at.
 func linesOf(t *testing.T, path string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, body, ok := strings.Cut(string(text), "\n)\n") // what follows the imports
+	if !ok {
+		t.Fatalf("%s has no imports", path)
+	}
 	code := 0
-	for line := range strings.SplitSeq(string(text), "\n") {
+	for line := range strings.SplitSeq(body, "\n") {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
 			code++
 		}
