@@ -5,17 +5,18 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // Bounds of a bridge. What does not fit is counted and a gap.
 const (
 	queuedEvents = 4096
-	queuedSays   = 256
 	maxBatch     = 10                     // events of one call (vendor documentation: "Channels HTTP API")
 	firstPause   = 100 * time.Millisecond // before a call is made again
 	longestPause = 5 * time.Second
@@ -38,13 +39,10 @@ type bridge struct {
 	stop  context.CancelFunc
 
 	events chan *proxy.Event // for the vendor's API
-	says   chan *proxy.Event // client events, for the tap to say
-	wake   chan struct{}     // wanted has changed
+	tap    *tap              // on all channels but presence
+	people *people           // on presence channels
 
 	mu     sync.Mutex
-	wanted map[protocol.ChannelName]bool // channels with subscribers here
-	socket protocol.SocketID             // the tap's; empty: it is not connected
-	on     map[protocol.ChannelName]bool // channels that the tap has asked for
 	echoes echoes
 }
 
@@ -115,10 +113,9 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 }
 
 func (r *Relay) newBridge(app string) *bridge {
-	return &bridge{
-		relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), says: make(chan *proxy.Event, queuedSays),
-		wake: make(chan struct{}, 1), wanted: make(map[protocol.ChannelName]bool), on: make(map[protocol.ChannelName]bool),
-	}
+	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents)}
+	b.tap, b.people = newTap(r, app, b.arrived), newPeople(b)
+	return b
 }
 
 func (b *bridge) run(ctx context.Context) {
@@ -134,8 +131,22 @@ func (b *bridge) run(ctx context.Context) {
 	}
 	var parts sync.WaitGroup
 	parts.Go(func() { b.send(ctx) })
-	parts.Go(func() { b.listen(ctx) })
+	parts.Go(func() { b.tap.run(ctx) })
+	parts.Go(func() { b.people.run(ctx) })
 	parts.Wait()
+}
+
+// want notes whether a channel has subscribers here. Who is on a presence
+// channel is the business of people; and to be told what a single user is,
+// the tap would have to be that user.
+func (b *bridge) want(channel protocol.ChannelName, wanted bool) {
+	switch k := channel.Kind(); {
+	case k == protocol.Presence, k == protocol.ServerToUser:
+	case wanted:
+		b.tap.want(channel, nil)
+	default:
+		b.tap.leave(channel)
+	}
 }
 
 // app returns the app as it is configured now; ok is false when it is gone.
@@ -147,25 +158,63 @@ func (b *bridge) app() (app *proxy.App, ok bool) {
 // take takes in what the engine did, and reports whether an event is on its
 // way to the vendor. It never waits.
 func (b *bridge) take(rec proxy.Record) bool {
-	if rec.Kind != proxy.KindPublished {
+	switch rec.Kind {
+	case proxy.KindPublished:
+		return rec.Event != nil && b.publish(rec.Event)
+	case proxy.KindOccupied, proxy.KindVacated:
 		b.want(rec.Topic.Channel, rec.Kind == proxy.KindOccupied)
-		return false
+	case proxy.KindSubscribed, proxy.KindUnsubscribed:
+		if rec.Topic.Channel.Kind() == protocol.Presence {
+			b.people.take(rec)
+		}
 	}
+	return false
+}
+
+// publish queues an event for the vendor.
+func (b *bridge) publish(ev *proxy.Event) bool {
 	app, ok := b.app()
-	if !ok || rec.Event == nil || b.relay.settings.Route.Position(app).Rule(rec.Topic.Channel).Stage == proxy.StageExited {
+	if !ok || b.relay.settings.Route.Position(app).Rule(ev.Topic.Channel).Stage == proxy.StageExited {
 		return false
 	}
 	queue := b.events
-	if rec.Event.Publisher == proxy.ByClient {
-		queue = b.says
+	if ev.Publisher == proxy.ByClient {
+		t := b.speaker(ev)
+		if t == nil {
+			return false // nobody is there to be told
+		}
+		queue = t.says
 	}
 	select {
-	case queue <- rec.Event:
+	case queue <- ev:
 		return true
 	default:
-		b.lose(rec.Event, "more events than the upstream takes")
+		b.relay.lose(ev, "more events than the upstream takes")
 		return false
 	}
+}
+
+// speaker returns the connection that says a client event at the vendor: on a
+// presence channel that of the user who says it.
+func (b *bridge) speaker(ev *proxy.Event) *tap {
+	if ev.Topic.Channel.Kind() != protocol.Presence {
+		return b.tap
+	}
+	if g := b.people.voice(ev.UserID); g != nil {
+		return g.tap
+	}
+	return nil
+}
+
+// listener returns the connection that hears a channel at the vendor.
+func (b *bridge) listener(channel protocol.ChannelName) *tap {
+	if channel.Kind() != protocol.Presence {
+		return b.tap
+	}
+	if g := b.people.eye(channel); g != nil {
+		return g.tap
+	}
+	return b.tap
 }
 
 // settle notes that nothing more is done about an event.
@@ -174,9 +223,9 @@ func (b *bridge) settle(events ...*proxy.Event) {
 }
 
 // lose notes that the vendor will not have an event.
-func (b *bridge) lose(ev *proxy.Event, why string) {
-	b.relay.metrics.lost.WithLabelValues(b.id).Inc()
-	b.relay.offer(proxy.Record{Kind: proxy.KindGap, From: ev.At, At: time.Now(), Leg: proxy.LegVendor, Topic: ev.Topic, Text: why})
+func (r *Relay) lose(ev *proxy.Event, why string) {
+	r.metrics.lost.WithLabelValues(ev.Topic.App).Inc()
+	r.offer(proxy.Record{Kind: proxy.KindGap, From: ev.At, At: time.Now(), Leg: proxy.LegVendor, Topic: ev.Topic, Text: why})
 }
 
 // send brings events to the vendor, in their order, as many in one call as
@@ -233,7 +282,7 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 		}
 		if !undone(status, err) || ctx.Err() != nil {
 			for _, ev := range batch {
-				b.lose(ev, "not accepted by the upstream")
+				b.relay.lose(ev, "not accepted by the upstream")
 			}
 			return
 		}
@@ -283,17 +332,46 @@ func (b *bridge) appendEvent(dst []byte, ev *proxy.Event) []byte {
 }
 
 // except returns the socket that the vendor is to leave out: the one that the
-// publisher named, if the vendor knows that client, else the tap.
+// publisher named, if the vendor knows that client, else the one that listens.
 func (b *bridge) except(ev *proxy.Event) protocol.SocketID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if ev.Except != "" {
-		if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
-			if b.on[ev.Topic.Channel] {
-				b.echoes.expect(ev, time.Now())
-			}
-			return c.vendorSocket()
-		}
+	own, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+	if ev.Except == "" {
+		return own
 	}
-	return b.socket
+	c := b.relay.splitOf(ev.Except)
+	if c == nil || c.vendorSocket() == "" {
+		return own
+	}
+	if on {
+		b.mu.Lock()
+		b.echoes.expect(ev, time.Now())
+		b.mu.Unlock()
+	}
+	return c.vendorSocket()
+}
+
+// arrived brings an event of the vendor's to the engine.
+func (b *bridge) arrived(ctx context.Context, f serverFrame) {
+	if f.internal() {
+		return
+	}
+	data := f.content()
+	b.mu.Lock()
+	echo := b.echoes.take(f.channel, f.event, data, time.Now())
+	b.mu.Unlock()
+	app, ok := b.app()
+	if echo || !ok {
+		return
+	}
+	p := engine.Publication{
+		Channels: []protocol.ChannelName{f.channel}, Name: f.event, Data: data, Origin: proxy.LegVendor, UserID: f.userID,
+	}
+	if strings.HasPrefix(f.event, protocol.ClientEventPrefix) {
+		p.Publisher = proxy.ByClient
+	}
+	if err := b.relay.settings.Engine.Publish(ctx, app, p); err != nil {
+		b.relay.settings.Log.Error().Err(err).Str("app", b.id).Msg("event of the upstream not brought to the engine")
+		return
+	}
+	b.relay.metrics.bridged.WithLabelValues(b.id, "down").Inc()
 }

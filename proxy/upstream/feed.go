@@ -18,7 +18,8 @@ type Feed struct {
 var _ proxy.Sink = (*Feed)(nil)
 
 // FeedKinds are the records that a Feed is to be offered.
-const FeedKinds = proxy.Kinds(1<<proxy.KindPublished | 1<<proxy.KindOccupied | 1<<proxy.KindVacated)
+const FeedKinds = proxy.Kinds(1<<proxy.KindPublished | 1<<proxy.KindOccupied | 1<<proxy.KindVacated |
+	1<<proxy.KindSubscribed | 1<<proxy.KindUnsubscribed)
 
 // NewFeed returns a feed with room for that many records.
 func NewFeed(room int) *Feed { return &Feed{records: make(chan proxy.Record, max(room, 1))} }

@@ -3,8 +3,8 @@ package upstream
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,135 +12,149 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/offramp/offramp/proxy"
-	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
 const (
-	tapPing     = 60 * time.Second // the tap's own sign of life
+	tapPing     = 60 * time.Second // a tap's own sign of life
 	tapSilence  = 150 * time.Second
 	tapRetry    = time.Second
 	tapRetryMax = 30 * time.Second
 	// tapSays is how many client events the vendor takes from a connection in
-	// a second (protocol.md 9). The tap speaks for all clients here together.
-	tapSays = 10
+	// a second (protocol.md 9). A tap speaks for several clients together.
+	tapSays    = 10
+	queuedSays = 256
 )
 
-// want notes whether a channel has subscribers here. Presence channels are
-// not tapped, for the tap would be a member; nor are users' own, for it would
-// have to be the user. Rooms and users move whole.
-func (b *bridge) want(channel protocol.ChannelName, wanted bool) {
-	if k := channel.Kind(); k == protocol.Presence || k == protocol.ServerToUser {
-		return
-	}
-	b.mu.Lock()
-	if wanted {
-		b.wanted[channel] = true
-	} else {
-		delete(b.wanted, channel)
-	}
-	b.mu.Unlock()
-	b.nudge()
+// tap is a connection to the vendor on channels that have subscribers here.
+// It is open while there are any, and comes back when it is lost.
+type tap struct {
+	// Set at construction.
+	relay *Relay
+	app   string
+	// seen is called with each frame about a channel, on the tap's goroutine.
+	seen func(ctx context.Context, f serverFrame)
+	says chan *proxy.Event // client events to say
+	wake chan struct{}     // wanted has changed
+
+	mu     sync.Mutex
+	wanted map[protocol.ChannelName]*string // and the channel_data, if any
+	on     map[protocol.ChannelName]bool    // asked for on this connection
+	socket protocol.SocketID                // empty: not connected
 }
 
-// nudge has the tap look at what is wanted.
-func (b *bridge) nudge() {
+func newTap(r *Relay, app string, seen func(context.Context, serverFrame)) *tap {
+	return &tap{
+		relay: r, app: app, seen: seen, says: make(chan *proxy.Event, queuedSays), wake: make(chan struct{}, 1),
+		wanted: make(map[protocol.ChannelName]*string), on: make(map[protocol.ChannelName]bool),
+	}
+}
+
+// want asks for a channel, on a presence channel as the member of channelData.
+func (t *tap) want(channel protocol.ChannelName, channelData *string) {
+	t.mu.Lock()
+	t.wanted[channel] = channelData
+	t.mu.Unlock()
+	t.nudge()
+}
+
+// leave gives a channel up and returns how many are left.
+func (t *tap) leave(channel protocol.ChannelName) (left int) {
+	t.mu.Lock()
+	delete(t.wanted, channel)
+	left = len(t.wanted)
+	t.mu.Unlock()
+	t.nudge()
+	return left
+}
+
+func (t *tap) nudge() {
 	select {
-	case b.wake <- struct{}{}:
-	default: // it is about to
+	case t.wake <- struct{}{}:
+	default: // it is about to look
 	}
 }
 
-// difference returns what the tap has to subscribe to and to leave.
-func (b *bridge) difference() (join, leave []protocol.ChannelName) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for channel := range b.wanted {
-		if !b.on[channel] {
-			join = append(join, channel)
+// at returns the tap's socket id while it is on a channel.
+func (t *tap) at(channel protocol.ChannelName) (id protocol.SocketID, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.socket, t.on[channel]
+}
+
+// difference returns what is to be subscribed to and to be left.
+func (t *tap) difference() (join []protocol.Subscribe, leave []protocol.ChannelName) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, channel := range slices.Sorted(maps.Keys(t.wanted)) {
+		if !t.on[channel] {
+			join = append(join, protocol.Subscribe{Channel: channel, ChannelData: t.wanted[channel]})
 		}
 	}
-	for channel := range b.on {
-		if !b.wanted[channel] {
+	for _, channel := range slices.Sorted(maps.Keys(t.on)) {
+		if _, wanted := t.wanted[channel]; !wanted {
 			leave = append(leave, channel)
 		}
 	}
-	slices.Sort(join)
-	slices.Sort(leave)
 	return join, leave
 }
 
-// listen keeps the tap open while there are channels to tap.
-func (b *bridge) listen(ctx context.Context) {
-	defer b.silence()
+// run keeps the tap open while there are channels to tap.
+func (t *tap) run(ctx context.Context) {
+	defer t.silence()
 	for pause := tapRetry; ctx.Err() == nil; {
-		if join, _ := b.difference(); len(join) == 0 {
+		if join, _ := t.difference(); len(join) == 0 {
 			select {
-			case <-b.wake:
-			case ev := <-b.says:
-				b.lose(ev, "client event not brought to the upstream: its channel is not tapped")
-				b.settle(ev)
+			case <-t.wake:
+			case ev := <-t.says:
+				t.lose(ev, "client event not brought to the upstream: its channel is not tapped")
 			case <-ctx.Done():
 			}
 			continue
 		}
-		app, ok := b.app()
-		if !ok {
-			return
-		}
-		info := proxy.Client{Key: app.Credentials[0].Key, Library: library, Protocol: 7}
-		v, err := b.relay.dialVendor(ctx, app, &info)
-		if err == nil {
-			pause = tapRetry
-			err = b.serve(ctx, app, v)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		b.relay.settings.Log.Warn().Err(err).Str("app", b.id).Dur("again_in", pause).Msg("tap on the upstream is closed")
-		var closed *websocket.CloseError
-		if errors.As(err, &closed) && closed.Code >= 4000 && closed.Code < 4100 {
-			pause = tapRetryMax // it would only be refused again
-		}
 		from := time.Now()
+		if t.open(ctx) {
+			pause = tapRetry
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
-		b.missed(from)
+		t.relay.offer(proxy.Record{
+			Kind: proxy.KindGap, From: from, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: t.app}, Text: "tap not connected",
+		})
 		pause = min(2*pause, tapRetryMax)
 	}
 }
 
-// silence gives up the client events that are left.
-func (b *bridge) silence() {
-	for {
-		select {
-		case ev := <-b.says:
-			b.lose(ev, "client event not brought to the upstream: the tap is closed")
-			b.settle(ev)
-		default:
-			return
-		}
+// open connects and works the tap until it ends. It reports whether it is
+// worth trying again soon.
+func (t *tap) open(ctx context.Context) (soon bool) {
+	app, ok := t.relay.settings.Apps.ByID(t.app)
+	if !ok || app.Upstream == nil {
+		return false
 	}
+	info := proxy.Client{Key: app.Credentials[0].Key, Library: library, Protocol: 7}
+	v, err := t.relay.dialVendor(ctx, app, &info)
+	if err == nil {
+		soon = true
+		err = t.serve(ctx, app, v)
+	}
+	if ctx.Err() == nil {
+		t.relay.settings.Log.Warn().Err(err).Str("app", t.app).Msg("tap on the upstream is closed")
+	}
+	var closed *websocket.CloseError
+	return soon && !(errors.As(err, &closed) && closed.Code >= 4000 && closed.Code < 4100) // it would only be refused again
 }
 
-// missed says that nothing could be seen of the vendor for a while.
-func (b *bridge) missed(from time.Time) {
-	b.relay.offer(proxy.Record{
-		Kind: proxy.KindGap, From: from, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: b.id}, Text: "tap not connected",
-	})
-}
-
-// serve works the tap until it ends.
-func (b *bridge) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
-	b.connected(v.socket)
-	defer b.connected("")
+func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
+	t.connected(v.socket)
+	defer t.connected("")
 	messages, failed := make(chan []byte), make(chan error, 1)
 	ended := make(chan struct{})
 	var reading sync.WaitGroup
-	reading.Go(func() { failed <- b.read(v, messages, ended) })
+	reading.Go(func() { failed <- v.readAll(messages, ended) })
 	defer func() {
 		v.leave()
 		close(ended)
@@ -152,12 +166,14 @@ func (b *bridge) serve(ctx context.Context, app *proxy.App, v *vendorConn) error
 	for {
 		var err error
 		select {
-		case <-b.wake:
-			err = b.resubscribe(app, v)
+		case <-t.wake:
+			err = t.resubscribe(app, v)
 		case text := <-messages:
-			b.arrived(ctx, app, text)
-		case ev := <-b.says:
-			err = b.say(v, ev, says)
+			if f, ok := readServerFrame(text); ok && f.channel != "" {
+				t.seen(ctx, f)
+			}
+		case ev := <-t.says:
+			err = t.say(v, ev, says)
 		case <-ping.C:
 			err = v.write([]byte(`{"event":"pusher:ping","data":{}}`))
 		case err = <-failed:
@@ -170,102 +186,68 @@ func (b *bridge) serve(ctx context.Context, app *proxy.App, v *vendorConn) error
 	}
 }
 
-func (b *bridge) connected(id protocol.SocketID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.socket = id
-	clear(b.on)
-	b.nudge()
-}
-
-func (b *bridge) read(v *vendorConn, messages chan<- []byte, ended <-chan struct{}) error {
-	for {
-		if err := v.ws.SetReadDeadline(time.Now().Add(tapSilence)); err != nil {
-			return err
-		}
-		_, text, err := v.ws.ReadMessage()
-		if err != nil {
-			return err
-		}
-		select {
-		case messages <- text:
-		case <-ended:
-			return nil
-		}
-	}
+func (t *tap) connected(id protocol.SocketID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.socket = id
+	clear(t.on)
+	t.nudge()
 }
 
 // resubscribe makes the tap's channels those that are wanted.
-func (b *bridge) resubscribe(app *proxy.App, v *vendorConn) error {
-	join, leave := b.difference()
-	for _, channel := range join {
-		if err := v.write(subscribeFrame(app, v.socket, protocol.Subscribe{Channel: channel})); err != nil {
-			return err
-		}
-		b.set(channel, true)
-	}
+func (t *tap) resubscribe(app *proxy.App, v *vendorConn) error {
+	join, leave := t.difference()
 	for _, channel := range leave {
 		if err := v.write(unsubscribeFrame(channel)); err != nil {
 			return err
 		}
-		b.set(channel, false)
+		t.mu.Lock()
+		delete(t.on, channel)
+		t.mu.Unlock()
+	}
+	for _, sub := range join {
+		t.mu.Lock()
+		t.on[sub.Channel] = true
+		t.mu.Unlock()
+		if err := v.write(subscribeFrame(app, v.socket, sub)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (b *bridge) set(channel protocol.ChannelName, on bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if on {
-		b.on[channel] = true
-	} else {
-		delete(b.on, channel)
-	}
-}
-
-// arrived brings an event of the vendor's to the engine.
-func (b *bridge) arrived(ctx context.Context, app *proxy.App, text []byte) {
-	f, ok := readServerFrame(text)
-	if !ok || f.internal() || f.channel == "" {
-		return
-	}
-	data := f.content()
-	b.mu.Lock()
-	echo := b.echoes.take(f.channel, f.event, data, time.Now())
-	b.mu.Unlock()
-	if echo {
-		return
-	}
-	p := engine.Publication{
-		Channels: []protocol.ChannelName{f.channel}, Name: f.event, Data: data, Origin: proxy.LegVendor, UserID: f.userID,
-	}
-	if strings.HasPrefix(f.event, protocol.ClientEventPrefix) {
-		p.Publisher = proxy.ByClient
-	}
-	if err := b.relay.settings.Engine.Publish(ctx, app, p); err != nil {
-		b.relay.settings.Log.Error().Err(err).Str("app", b.id).Msg("event of the upstream not brought to the engine")
-		return
-	}
-	b.relay.metrics.bridged.WithLabelValues(b.id, "down").Inc()
-}
-
 // say tells the vendor's clients what a client here said. The vendor does not
 // return it to the tap.
-func (b *bridge) say(v *vendorConn, ev *proxy.Event, says *rate.Limiter) error {
-	defer b.settle(ev)
-	b.mu.Lock()
-	on := b.on[ev.Topic.Channel]
-	b.mu.Unlock()
-	if !on || !says.Allow() {
-		b.lose(ev, "client event not brought to the upstream: its limit for one connection")
+func (t *tap) say(v *vendorConn, ev *proxy.Event, says *rate.Limiter) error {
+	if _, on := t.at(ev.Topic.Channel); !on || !says.Allow() {
+		t.lose(ev, "client event not brought to the upstream: its limit for one connection")
 		return nil
 	}
+	defer t.relay.settings.Feed.of(t.app).settle(1)
 	frame := protocol.AppendString([]byte(`{"event":`), ev.Name)
 	frame = protocol.AppendString(append(frame, `,"channel":`...), ev.Topic.Channel)
 	frame = protocol.AppendString(append(frame, `,"data":`...), ev.Data)
 	if err := v.write(append(frame, '}')); err != nil {
 		return err
 	}
-	b.relay.metrics.bridged.WithLabelValues(b.id, "up").Inc()
+	t.relay.metrics.bridged.WithLabelValues(t.app, "up").Inc()
 	return nil
+}
+
+// silence gives up the client events that are left.
+func (t *tap) silence() {
+	for {
+		select {
+		case ev := <-t.says:
+			t.lose(ev, "client event not brought to the upstream: the tap is closed")
+		default:
+			return
+		}
+	}
+}
+
+// lose notes that the vendor will not have a client event.
+func (t *tap) lose(ev *proxy.Event, why string) {
+	t.relay.lose(ev, why)
+	t.relay.settings.Feed.of(t.app).settle(1)
 }

@@ -83,6 +83,24 @@ func (v *vendorConn) greet() error {
 	return v.ws.SetReadDeadline(time.Time{})
 }
 
+// readAll passes on what the vendor says until it ends or ended is closed.
+func (v *vendorConn) readAll(messages chan<- []byte, ended <-chan struct{}) error {
+	for {
+		if err := v.ws.SetReadDeadline(time.Now().Add(tapSilence)); err != nil {
+			return err
+		}
+		_, text, err := v.ws.ReadMessage()
+		if err != nil {
+			return err
+		}
+		select {
+		case messages <- text:
+		case <-ended:
+			return nil
+		}
+	}
+}
+
 func (v *vendorConn) write(frame []byte) error {
 	if err := v.ws.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
