@@ -2,9 +2,11 @@ package hijack
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -15,11 +17,17 @@ type Listener struct {
 	TLS *tls.Config // nil: plain TCP
 }
 
-// Accept implements net.Listener.
+// Accept implements net.Listener. The HTTP server gives a listener up at its
+// first error. One that is not closed comes from a shortage, of descriptors
+// say, or from a peer that hung up early, and passes: Accept waits it out.
 func (l Listener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for wait := shortWait; err != nil; wait = min(2*wait, longWait) {
+		if errors.Is(err, net.ErrClosed) {
+			return nil, err
+		}
+		time.Sleep(wait)
+		accepted, err = l.Listener.Accept()
 	}
 	if l.TLS == nil {
 		return &conn{Conn: accepted}, nil
@@ -27,6 +35,12 @@ func (l Listener) Accept() (net.Conn, error) {
 	secure := tls.Server(accepted, l.TLS)
 	return tlsConn{conn: &conn{Conn: secure}, tls: secure}, nil
 }
+
+// How long a shortage is waited out before the next try.
+const (
+	shortWait = 5 * time.Millisecond
+	longWait  = time.Second
+)
 
 // conn is an accepted connection as the HTTP server holds it.
 type conn struct {
