@@ -24,7 +24,7 @@ const (
 	writeTimeout   = 30 * time.Second
 	idleTimeout    = 90 * time.Second
 	idleWorker     = 2 * time.Second // how long a goroutine waits for the next connection
-	maxHeaderBytes = 16 << 10
+	maxHeaderBytes = 8 << 10
 	// DefaultMaxBodyBytes holds the largest batch of the HTTP API: ten events
 	// of 10 KiB, each byte of which may be escaped as six.
 	DefaultMaxBodyBytes = 1 << 20
@@ -95,6 +95,8 @@ func New(s Settings) *Front {
 	return f
 }
 
+var errEnded = errors.New("no connections are accepted any more")
+
 // Serving reports whether the front accepts connections.
 func (f *Front) Serving() bool { return f.serving.Load() }
 
@@ -106,8 +108,9 @@ func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
-			if err := f.server.Serve(hijack.Listener{Listener: l, TLS: f.settings.TLS}); err != nil {
-				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			err := f.server.Serve(hijack.Listener{Listener: l, TLS: f.settings.TLS})
+			if err != nil || ctx.Err() == nil { // also an end without an error comes too early
+				failed <- fmt.Errorf("serve %s: %w", l.Addr(), errors.Join(err, errEnded))
 			}
 		})
 	}

@@ -101,7 +101,7 @@ func (f *Front) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var header *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.As(err, &header):
-		plain(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "Request header too large: at most 16 KiB")
+		plain(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, "Request header too large: at most 8 KiB")
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		plain(ctx, fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("Request body too large: at most %d bytes", f.settings.MaxBodyBytes))
 	case errors.As(err, &timeout) && timeout.Timeout():

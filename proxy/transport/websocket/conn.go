@@ -67,7 +67,7 @@ func (c *conn) open(app *proxy.App, client proxy.Client) {
 		return
 	}
 	if len(c.early) > 0 || !c.rest() {
-		go c.turn()
+		c.server.give(c)
 	}
 }
 

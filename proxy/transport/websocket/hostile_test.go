@@ -192,7 +192,7 @@ func TestSlowHandshakes(t *testing.T) {
 
 // Resting connections have no goroutine and are served all the same.
 func TestRest(t *testing.T) {
-	const clients = 100
+	const clients = 300
 	g := start(t, "")
 	before := runtime.NumGoroutine()
 	var peers []*peer
@@ -237,7 +237,7 @@ func TestRest(t *testing.T) {
 // settles waits until there are as few goroutines as before, nearly.
 func settles(t *testing.T, before int) {
 	t.Helper()
-	const some = 20 // idle workers of the HTTP server
+	const some = 100 // idle workers of the HTTP server, and the crew
 	for deadline := time.Now().Add(patience); runtime.NumGoroutine() > before+some; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<16)

@@ -36,7 +36,7 @@ func (c *conn) rest() bool {
 // wake gives a resting connection a goroutine.
 func (c *conn) wake() {
 	if c.resting.CompareAndSwap(true, false) {
-		go c.turn()
+		c.server.give(c)
 	}
 }
 

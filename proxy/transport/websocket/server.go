@@ -32,7 +32,10 @@ type Server struct {
 	settings Settings
 	traffic  fanout.Traffic
 	scratch  scratch
-	poller   atomic.Pointer[poller] // while Run runs, where there are pollers
+
+	// While Run runs:
+	poller atomic.Pointer[poller]
+	crew   atomic.Pointer[crew]
 }
 
 // New returns a server. It starts nothing.
@@ -50,9 +53,24 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("websocket: %w", err)
 	}
+	hands := newCrew()
 	s.poller.Store(p)
-	defer s.poller.Store(nil)
+	s.crew.Store(hands)
+	defer func() {
+		s.poller.Store(nil)
+		s.crew.Store(nil)
+		close(hands.ended)
+	}()
 	return p.run(ctx)
+}
+
+// give lets a goroutine have a connection until its turn is over.
+func (s *Server) give(c *conn) {
+	if hands := s.crew.Load(); hands != nil {
+		hands.give(c)
+		return
+	}
+	go c.turn()
 }
 
 // Serve answers an upgrade request for the app with that key. What is wrong
