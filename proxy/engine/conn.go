@@ -43,7 +43,7 @@ type Conn struct {
 func (c *Conn) SocketID() protocol.SocketID { return c.id }
 
 // Connect registers a connection and sends the established frame to out, as
-// its first. It refuses with 4200 while draining, else with 4003 if the app
+// its first. It refuses with 4100 while draining, else with 4003 if the app
 // is disabled, and with 4004 if it has its full number of connections.
 func (e *Engine) Connect(app *proxy.App, client proxy.Client, out Outlet) (*Conn, *protocol.Error) {
 	t := e.tenant(app.ID)
@@ -70,7 +70,7 @@ func (e *Engine) Connect(app *proxy.App, client proxy.Client, out Outlet) (*Conn
 // registered, so that Drain either sees c or c sees Drain.
 func (e *Engine) admit(app *proxy.App, c *Conn) *protocol.Error {
 	if e.draining.Load() {
-		return protocol.ErrReconnect
+		return protocol.ErrDraining
 	}
 	if !app.Enabled {
 		return protocol.ErrAppDisabled
@@ -82,7 +82,7 @@ func (e *Engine) admit(app *proxy.App, c *Conn) *protocol.Error {
 	if e.draining.Load() {
 		e.conns.remove(c)
 		c.returnQuota()
-		return protocol.ErrReconnect
+		return protocol.ErrDraining
 	}
 	return nil
 }

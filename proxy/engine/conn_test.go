@@ -65,12 +65,12 @@ func TestConnectRefuses(t *testing.T) {
 		},
 		"while draining": {
 			before: func(n *node) { _ = n.Drain(t.Context(), 0) },
-			want:   protocol.ErrReconnect,
+			want:   protocol.ErrDraining,
 		},
 		"while draining, although the app is disabled as well": {
 			app:    func(a *proxy.App) { a.Enabled = false },
 			before: func(n *node) { _ = n.Drain(t.Context(), 0) },
-			want:   protocol.ErrReconnect,
+			want:   protocol.ErrDraining,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,11 +8,13 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// Drain refuses new connections with 4200 from now on and closes the present
-// ones with the same code, oldest first, spread evenly over that time: a
-// client comes back at once after 4200, and a node that closed all at one
-// time would send them to its neighbours as a storm. It returns when all have
-// been told, or with ctx's error.
+// Drain refuses new connections from now on and closes the present ones with
+// 4200, oldest first, spread evenly over that time: a client comes back at once
+// after 4200, and a node that closed all at one time would send them to its
+// neighbours as a storm. The refusals have 4100, after which a client waits for
+// a second: one that had no other node to go to would otherwise be back here at
+// once until the process ends. It returns when all have been told, or with
+// ctx's error.
 func (e *Engine) Drain(ctx context.Context, over time.Duration) error {
 	e.draining.Store(true)
 	conns := e.conns.all(nil)

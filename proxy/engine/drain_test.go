@@ -43,8 +43,8 @@ func TestDrainNeverTellsAClientToStayAway(t *testing.T) {
 				t.Errorf("client %d: closed with %d %q, want %v", i, code, reason, protocol.ErrReconnect)
 			}
 		}
-		if refused != protocol.ErrReconnect {
-			t.Errorf("a connection during the drain: %v, want %v", refused, protocol.ErrReconnect)
+		if refused != protocol.ErrDraining {
+			t.Errorf("a connection during the drain: %v, want %v", refused, protocol.ErrDraining)
 		}
 		if !n.Draining() {
 			t.Error("Draining() = false after Drain")

@@ -62,6 +62,7 @@ var (
 	ErrOrigin       = &Error{CodeUnauthorized, "Origin not allowed"}
 	ErrSlow         = &Error{CodeOverCapacity, "Connection too slow: too much unsent data"}
 	ErrReconnect    = &Error{CodeReconnect, "Please reconnect immediately"}
+	ErrDraining     = &Error{CodeOverCapacity, "Restarting, please reconnect in a moment"} // not 4200: the client would be back at once, over and over
 	ErrPongTimeout  = &Error{CodePongTimeout, "Pong reply not received"}
 	ErrUnavailable  = &Error{CodeOverCapacity, "Temporarily unavailable, please try again"} // a backend failed
 )

@@ -103,7 +103,7 @@ func TestServerFramesKeepTheGeneralRules(t *testing.T) {
 func errorTexts() []*Error {
 	return []*Error{
 		ErrSSLOnly, ErrNoApp("K"), ErrAppDisabled, ErrOverQuota, ErrPathNotFound, ErrBadVersion, ErrUnsupported, ErrNoVersion,
-		ErrUnauthorized, ErrTerminated, ErrOrigin, ErrSlow, ErrUnavailable, ErrReconnect, ErrPongTimeout,
+		ErrUnauthorized, ErrTerminated, ErrOrigin, ErrSlow, ErrUnavailable, ErrReconnect, ErrDraining, ErrPongTimeout,
 		ErrNotHash, ErrClientShape, ErrClientOff, ErrClientRate, ErrWatchlist, ErrSigninFormat, ErrUserInfo, ErrBadFrame, ErrBadUser,
 		ErrUserID, ErrSignedIn, ErrUserChannel,
 		ErrMissing("channel"), ErrExisting("C"), ErrNotSubscribed("C"), ErrAuthRequired("C"), ErrAuthFormat("C"), ErrAuthKey("K"), ErrSigninKey("K"),
