@@ -140,12 +140,7 @@ func (p *people) learn(ctx context.Context, n ghostNews) {
 	seen := n.ghost.sees[n.frame.channel]
 	switch n.frame.event {
 	case "pusher_internal:subscription_succeeded":
-		seen = make(map[string][]byte)
-		gjson.GetBytes(n.frame.content(), "presence.hash").ForEach(func(id, info gjson.Result) bool {
-			seen[id.String()] = []byte(info.Raw)
-			return true
-		})
-		n.ghost.sees[n.frame.channel] = seen
+		n.ghost.sees[n.frame.channel] = membersOf(n.frame)
 	case "pusher_internal:member_added":
 		if member := gjson.ParseBytes(n.frame.content()); seen != nil {
 			seen[member.Get("user_id").String()] = []byte(member.Get("user_info").Raw)
@@ -157,6 +152,21 @@ func (p *people) learn(ctx context.Context, n ghostNews) {
 			p.bridge.arrived(ctx, n.frame)
 		}
 	}
+}
+
+// membersOf returns who a presence channel's confirmation lists, with their
+// info. Some servers leave those out of the hash that have none.
+func membersOf(f serverFrame) map[string][]byte {
+	members := make(map[string][]byte)
+	presence := gjson.GetBytes(f.content(), "presence")
+	for _, id := range presence.Get("ids").Array() {
+		members[id.String()] = nil
+	}
+	presence.Get("hash").ForEach(func(id, info gjson.Result) bool {
+		members[id.String()] = []byte(info.Raw)
+		return true
+	})
+	return members
 }
 
 // settle makes a channel's ghosts those that it should have.
