@@ -48,8 +48,9 @@ const maxMembers = 10_000
 
 // members is one leg's member set on one channel.
 type members struct {
-	users map[string]bool
-	known bool // seen from empty on
+	users   map[string]bool
+	sockets map[string]int // vendor only: relayed subscriptions by user
+	known   bool           // seen from empty on
 }
 
 // differing is one candidate's divergence from the reference on a channel.
@@ -72,30 +73,57 @@ func missedJoins(p *Presence) *int64  { return &p.MissedJoins }
 func missedLeaves(p *Presence) *int64 { return &p.MissedLeaves }
 func earlyLeaves(p *Presence) *int64  { return &p.EarlyLeaves }
 
-// member notes that a user came to or left a leg of a channel.
+// member notes what a leg told of its members. What relayed clients are told
+// by the vendor is left out: it holds members who come to the vendor on other
+// ways, whom no candidate can know.
 func (s *state) member(a *appState, w *window, r *proxy.Record, at int64) {
-	i := w.leg(r.Leg)
-	if i == none || r.UserID == "" {
+	if i := w.leg(r.Leg); i != none && r.UserID != "" && r.Leg != proxy.LegVendor {
+		s.memberChanged(a, w, i, r.UserID, r.Kind == proxy.KindMemberAdded, at)
+	}
+}
+
+// relayedMember notes that the vendor subscribed a relayed client, or that it
+// left. The client's user is a member while one of its sockets is there.
+func (s *state) relayedMember(a *appState, w *window, i int, user string, joined bool, at int64) {
+	m := &w.legs[i].members
+	if user == "" || !w.hasMembers() {
 		return
 	}
-	a.hears(r.Leg).members = true
+	if m.sockets == nil {
+		m.sockets = make(map[string]int)
+	}
+	before := m.sockets[user]
+	switch {
+	case joined && (before > 0 || len(m.sockets) <= maxMembers):
+		m.sockets[user]++
+	case !joined && before > 1:
+		m.sockets[user]--
+	default:
+		delete(m.sockets, user)
+	}
+	if first, last := joined && before == 0, !joined && before == 1; first || last {
+		s.memberChanged(a, w, i, user, joined, at)
+	}
+}
+
+func (s *state) memberChanged(a *appState, w *window, i int, user string, joined bool, at int64) {
 	l := &w.legs[i]
+	a.hears(l.name).members = true
 	s.integratePresence(a, w, at)
 	if l.members.users == nil {
-		l.members = members{users: make(map[string]bool), known: true}
+		l.members.users, l.members.known = make(map[string]bool), true
 	}
-	joined := r.Kind == proxy.KindMemberAdded
 	switch {
 	case joined && len(l.members.users) < maxMembers:
-		l.members.users[r.UserID] = true
+		l.members.users[user] = true
 	case joined:
 		l.members.known = false
 	default:
-		delete(l.members.users, r.UserID)
+		delete(l.members.users, user)
 	}
 	for c := 1; c < len(w.legs); c++ {
 		if (i == 0 || i == c) && s.presenceKnown(a, w, c) {
-			w.compareUser(c, r.UserID, i == 0, joined, at)
+			w.compareUser(c, user, i == 0, joined, at)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // presenceScene has the vendor as reference and the engine as candidate.
@@ -16,7 +17,17 @@ func presenceScene() *scene {
 	return s
 }
 
+// member lets a user come or go on a leg: at the vendor, as a relayed client.
 func (s *scene) member(at float64, leg proxy.Leg, user string, joined bool) {
+	if leg == proxy.LegVendor {
+		kind := proxy.KindSubscribed
+		if s.seats++; !joined {
+			kind = proxy.KindUnsubscribed
+			s.seats -= 2
+		}
+		s.offer(proxy.Record{Kind: kind, At: s.at(at), Leg: leg, UserID: user, Socket: protocol.SocketID(user), Count: s.seats})
+		return
+	}
 	kind := proxy.KindMemberAdded
 	if !joined {
 		kind = proxy.KindMemberRemoved
@@ -70,6 +81,19 @@ func TestPresenceIsComparedOverTime(t *testing.T) {
 				s.both(10, "ann", true)
 				s.member(20, proxy.LegVendor, "bob", true)
 				s.member(24, proxy.LegEngine, "bob", true)
+			},
+		},
+		"a member who comes to the vendor past the gateway": {
+			play: func(s *scene) {
+				s.both(10, "ann", true)
+				s.offer(proxy.Record{Kind: proxy.KindMemberAdded, At: s.at(20), Leg: proxy.LegVendor, UserID: "bob"})
+			},
+		},
+		"a user with two tabs, who closes one": {
+			play: func(s *scene) {
+				s.both(10, "ann", true)
+				s.member(11, proxy.LegVendor, "ann", true)
+				s.member(20, proxy.LegVendor, "ann", false)
 			},
 		},
 		"a gap: what came after it is not known": {

@@ -158,7 +158,7 @@ func (s *state) observe(r *proxy.Record) {
 	case proxy.KindMirrored:
 		s.answered(a, w, r, at)
 	case proxy.KindSubscribed, proxy.KindUnsubscribed:
-		s.subscription(w, r, at)
+		s.subscription(a, w, r, at)
 	case proxy.KindMemberAdded, proxy.KindMemberRemoved:
 		s.member(a, w, r, at)
 	}
@@ -254,7 +254,7 @@ func (s *state) answered(a *appState, w *window, r *proxy.Record, at int64) {
 	}
 }
 
-func (s *state) subscription(w *window, r *proxy.Record, at int64) {
+func (s *state) subscription(a *appState, w *window, r *proxy.Record, at int64) {
 	i := w.leg(r.Leg)
 	if i == none {
 		return
@@ -265,6 +265,9 @@ func (s *state) subscription(w *window, r *proxy.Record, at int64) {
 		count = max(1, count)
 	}
 	l.occupied.set(at, count)
+	if r.Leg == proxy.LegVendor {
+		s.relayedMember(a, w, i, r.UserID, joined, at)
+	}
 	if !joined && count == 0 {
 		l.emptied()
 	}

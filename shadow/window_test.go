@@ -15,6 +15,7 @@ type scene struct {
 	start time.Time
 	topic proxy.Topic
 	seq   uint64
+	seats int // relayed sockets on the channel
 }
 
 func newScene(relayed bool) *scene {
