@@ -25,22 +25,28 @@ const maxReply = 32 << 20
 // ServeAPI answers a request to the HTTP API: the calls of an app that is
 // relayed are forwarded as they are, and the vendor's answer is the answer.
 func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
-	app := r.calledApp(ctx)
-	if app == nil || !r.takes(app) {
+	switch app := r.calledApp(ctx); {
+	case app != nil && r.takes(app):
+		r.relayCall(ctx, app)
+	case app != nil && app.Enabled && r.bridged(app):
+		r.serveBridged(ctx, app)
+	default:
 		r.settings.API.Handler(ctx)
-		return
 	}
+}
+
+// relayCall answers with the vendor's answer.
+func (r *Relay) relayCall(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	r.settings.Feed.caughtUp(app.ID)
 	at := time.Now()
-	reply, err := r.forward(ctx, app)
+	p, err := r.forward(ctx, app)
+	r.metrics.calls.WithLabelValues(app.ID, p.result(err)).Inc()
 	if err != nil {
-		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
 		r.unanswered(ctx, app, err)
 		return
 	}
-	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(reply.status)).Inc()
-	r.compare(ctx, app, reply, at)
-	reply.writeTo(ctx)
+	r.compare(ctx, app, p, at)
+	p.writeTo(ctx)
 }
 
 // calledApp returns the app of a call: the path's, or of the Python SDK's
@@ -66,6 +72,14 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+}
+
+// result names what came of a call.
+func (p reply) result(err error) string {
+	if err != nil {
+		return trouble(err)
+	}
+	return strconv.Itoa(p.status)
 }
 
 func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
@@ -167,19 +181,12 @@ func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path str
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", library)
 	response, err := r.calls.RoundTrip(request)
-	r.metrics.calls.WithLabelValues(app.ID, result(response, err)).Inc()
 	if err != nil {
+		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
 		return 0, err
 	}
 	defer response.Body.Close()
+	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(response.StatusCode)).Inc()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReply)) // so that the connection can be used again
 	return response.StatusCode, nil
-}
-
-// result names what came of a call.
-func result(response *http.Response, err error) string {
-	if err != nil {
-		return trouble(err)
-	}
-	return strconv.Itoa(response.StatusCode)
 }
