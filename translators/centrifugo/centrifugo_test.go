@@ -1,0 +1,209 @@
+package centrifugo_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/plugins"
+	"github.com/offramp/offramp/plugins/host"
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/centrifugo"
+	"github.com/offramp/offramp/translators/translatortest"
+)
+
+// TestMain makes the test binary the plugin when it is run as "BINARY plugin".
+func TestMain(m *testing.M) {
+	if len(os.Args) != 2 || os.Args[1] != "plugin" {
+		os.Exit(m.Run())
+	}
+	if err := plugins.Serve(centrifugo.New()); err != nil {
+		os.Exit(1)
+	}
+}
+
+const (
+	apiKey      = "api-key-of-centrifugo"
+	tokenSecret = "token-secret-of-centrifugo"
+)
+
+// buildServer builds the real server, once per test process; Go's own cache
+// makes it quick after the first time.
+var buildServer = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(os.TempDir(), "offramp-test-centrifugo")
+	cmd := exec.Command("go", "build", "-o", path, "github.com/centrifugal/centrifugo/v5")
+	cmd.Dir = "testdata/server"
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build centrifugo: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// server is a running Centrifugo.
+type server struct {
+	url  string
+	kill func()
+}
+
+// startServer starts a Centrifugo at an address, or anywhere when it is "".
+func startServer(t *testing.T, address string) server {
+	t.Helper()
+	binary, err := buildServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if address == "" {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address = l.Addr().String()
+		_ = l.Close()
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(map[string]any{
+		"address": "127.0.0.1", "port": port, "api_key": apiKey, "token_hmac_secret_key": tokenSecret,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "--config", path, "--health")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s := server{url: "http://" + address, kill: sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})}
+	t.Cleanup(s.kill)
+	for deadline := time.Now().Add(20 * time.Second); !healthy(s.url); {
+		if time.Now().After(deadline) {
+			t.Fatal("centrifugo did not start")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return s
+}
+
+func healthy(url string) bool {
+	response, err := http.Get(url + "/health") //nolint:gosec,noctx // a server of this test
+	if err != nil {
+		return false
+	}
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+func settings(s server) translators.Settings {
+	return translators.Settings{
+		"url": s.url, "api_key": proxy.NewSecret(apiKey), "token_secret": proxy.NewSecret(tokenSecret), "timeout": "1s",
+	}
+}
+
+func TestConformance(t *testing.T) {
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, process := range []bool{false, true} {
+		t.Run(fmt.Sprintf("process=%v", process), func(t *testing.T) {
+			s := startServer(t, "")
+			o := translatortest.Options{Settings: settings(s), Outage: func() (func(), error) {
+				s.kill()
+				return func() { s = startServer(t, strings.TrimPrefix(s.url, "http://")) }, nil
+			}}
+			if process {
+				o.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+			} else {
+				o.Translator = centrifugo.New()
+			}
+			translatortest.Run(t, o)
+		})
+	}
+}
+
+func open(t *testing.T, s translators.Settings) translators.Session {
+	t.Helper()
+	session, err := centrifugo.New().Open(context.Background(), translators.Binding{
+		App: "1", Backend: "centrifugo", Role: proxy.RoleShadow, Gateway: "offramp", Settings: s, Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = session.Close(context.Background()) })
+	return session
+}
+
+func TestAnUnknownNamespaceIsRefusedAsSuch(t *testing.T) {
+	s := settings(startServer(t, ""))
+	s["prefix"] = "nowhere:"
+	results := open(t, s).Publish(context.Background(), []translators.Envelope{{ID: proxy.EventID{Seq: 1}, Channel: "room", Event: "e"}})
+	if results[0].Code != translators.CodeRejectedName || !strings.Contains(results[0].Detail, "namespace") {
+		t.Errorf("answer %+v, want REJECTED_NAME for its namespace", results[0])
+	}
+}
+
+func TestSubscriptionsSpreadOverConnections(t *testing.T) {
+	s := settings(startServer(t, ""))
+	s["channels_per_connection"] = 3
+	session := open(t, s)
+	for i := range 7 {
+		stop, err := session.(translators.Subscriber).Subscribe(context.Background(), protocol.ChannelName(fmt.Sprint("room-", i)), nobody{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stop()
+	}
+	if n := session.(translators.Reporter).Report().Counters["centrifugo_connections"]; n != 3 {
+		t.Errorf("%d connections for 7 channels, 3 on each, want 3", n)
+	}
+}
+
+type nobody struct{}
+
+func (nobody) Deliver(translators.Envelope)   {}
+func (nobody) State(translators.ChannelState) {}
+
+func TestOpenSaysWhatToChange(t *testing.T) {
+	s := startServer(t, "")
+	for name, tc := range map[string]struct {
+		change map[string]any
+		want   string
+	}{
+		"not an address":  {map[string]any{"url": "127.0.0.1:8000"}, "settings.url: is not an address such as"},
+		"no server there": {map[string]any{"url": "http://127.0.0.1:1"}, "connect to Centrifugo at http://127.0.0.1:1"},
+		"a wrong key":     {map[string]any{"api_key": "wrong-one"}, "is settings.api_key the server's"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := settings(s)
+			for key, value := range tc.change {
+				changed[key] = value
+			}
+			_, err := centrifugo.New().Open(context.Background(), translators.Binding{App: "1", Settings: changed, Log: zerolog.Nop()})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Open: %v, want %q in it", err, tc.want)
+			}
+		})
+	}
+}
