@@ -3,6 +3,7 @@ package shadow
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,4 +135,32 @@ func TestOfferOfUnwatchedKindCostsNothing(t *testing.T) {
 	if offered, _ := c.queue.totals(); offered != 0 {
 		t.Errorf("%d records queued, want none", offered)
 	}
+}
+
+// TestOfferersAndReadersDoNotMeet is for the race detector: records come from
+// many goroutines while others read.
+func TestOfferersAndReadersDoNotMeet(t *testing.T) {
+	const offerers, each = 4, 500
+	withComparator(t, Config{}, func(ctx context.Context, c *Comparator) {
+		var wg sync.WaitGroup
+		for n := range offerers {
+			wg.Go(func() {
+				for i := range each {
+					exchange(c, uint64(n*each+i+1), time.Millisecond)
+					if i%100 == 0 {
+						c.Snapshot(testApp, time.Time{})
+						time.Sleep(time.Millisecond)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if err := c.Settle(ctx); err != nil {
+			t.Fatal(err)
+		}
+		got := summed(c.Snapshot(testApp, time.Time{}))
+		if got.Expected != offerers*each || got.Matched != offerers*each {
+			t.Errorf("%d of %d matched, want all %d", got.Matched, got.Expected, offerers*each)
+		}
+	})
 }
