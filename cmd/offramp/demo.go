@@ -158,7 +158,7 @@ func (d *demo) build(dir string) error {
 	if d.vendor, err = newGateway(vendor, gatewayOptions{log: zerolog.Nop()}); err != nil {
 		return err
 	}
-	d.gateway, err = newGateway(gate, gatewayOptions{log: log, shadow: shadow.Config{Window: 5 * time.Second}})
+	d.gateway, err = newGateway(gate, gatewayOptions{log: log, shadow: shadow.Config{Window: 5 * time.Second, Cell: time.Second}})
 	if err != nil {
 		d.vendor.close()
 		return err
