@@ -142,7 +142,7 @@ func (b *bridge) run(ctx context.Context) {
 func (b *bridge) want(channel protocol.ChannelName, wanted bool) {
 	switch k := channel.Kind(); {
 	case k == protocol.Presence, k == protocol.ServerToUser:
-	case wanted:
+	case wanted && b.shared(channel):
 		b.tap.want(channel, nil)
 	default:
 		b.tap.leave(channel)
@@ -164,17 +164,23 @@ func (b *bridge) take(rec proxy.Record) bool {
 	case proxy.KindOccupied, proxy.KindVacated:
 		b.want(rec.Topic.Channel, rec.Kind == proxy.KindOccupied)
 	case proxy.KindSubscribed, proxy.KindUnsubscribed:
-		if rec.Topic.Channel.Kind() == protocol.Presence {
+		if rec.Topic.Channel.Kind() == protocol.Presence && (rec.Kind == proxy.KindUnsubscribed || b.shared(rec.Topic.Channel)) {
 			b.people.take(rec)
 		}
 	}
 	return false
 }
 
+// shared reports whether the vendor may still have clients or publishers of a
+// channel.
+func (b *bridge) shared(channel protocol.ChannelName) bool {
+	app, ok := b.app()
+	return ok && b.relay.settings.Route.Position(app).Rule(channel).Stage != proxy.StageExited
+}
+
 // publish queues an event for the vendor.
 func (b *bridge) publish(ev *proxy.Event) bool {
-	app, ok := b.app()
-	if !ok || b.relay.settings.Route.Position(app).Rule(ev.Topic.Channel).Stage == proxy.StageExited {
+	if !b.shared(ev.Topic.Channel) {
 		return false
 	}
 	queue := b.events

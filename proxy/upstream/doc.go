@@ -14,11 +14,21 @@
 // watcher over a bounded queue, and what does not fit is a gap in the
 // evidence.
 //
+// From stage mirror on the gateway speaks to clients for itself, and each of a
+// client's channels is the engine's or the vendor's. As long as either side
+// has clients or publishers of its own, a bridge makes one population of both:
+// what is published reaches everybody once, and presence channels have the
+// same members. It ends when the last client has gone to one side.
+//
 //   - Relay (relay.go): settings, which connections are relayed, the end
-//   - dial.go, handshake.go: the way to the vendor
-//   - link.go, frames.go: one relayed client; its frames as they pass
-//   - watcher.go, client_frames.go, vendor_frames.go: what they mean
+//   - dial.go, vendor.go: the way to the vendor, for a client and for ourselves
+//   - link.go, frames.go: one raw relayed client; its frames as they pass
+//   - stream.go: one relayed client of the HTTP fallback
+//   - watcher.go, client_frames.go, vendor_frames.go: what frames mean
 //   - rooms.go: what all relayed clients of a channel know together
 //   - virtual.go: the relayed client's double in the engine, at stage shadow
-//   - forward.go, publish.go: the HTTP API
+//   - forward.go, publish.go, queries.go: the HTTP API
+//   - terminated.go: a client whose channels are on either side
+//   - feed.go, bridge.go, tap.go, echoes.go: what is published, both ways
+//   - people.go, ghosts.go: presence, both ways
 package upstream

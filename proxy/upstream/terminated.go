@@ -95,21 +95,23 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 		c.conn.Handle(frame)
 		return
 	}
-	leg := c.choose(sub)
-	if leg != proxy.LegVendor {
+	// What the engine would refuse it refuses for both.
+	if !c.mayAsk(sub) || c.choose(sub) == proxy.LegEngine {
 		c.conn.Handle(frame)
 		return
-	}
-	if sub.Channel.NeedsAuth() {
-		if err := engine.VerifySubscribe(c.relay.current(c.app), c.conn.SocketID(), sub); err != nil {
-			c.out.Send(fanout.One(protocol.AppendError(nil, err)), 0)
-			return
-		}
 	}
 	c.relay.settings.Feed.caughtUp(c.app.ID)
 	if v := c.open(); v != nil {
 		c.write(subscribeFrame(c.app, v.socket, sub))
 	}
+}
+
+// mayAsk checks a subscription as the engine would, so that only channels
+// that the client may be on are remembered.
+func (c *terminated) mayAsk(sub protocol.Subscribe) bool {
+	app := c.relay.current(c.app)
+	return sub.Channel.Valid(app.Limits.ChannelNameLength) &&
+		(!sub.Channel.NeedsAuth() || engine.VerifySubscribe(app, c.conn.SocketID(), sub) == nil)
 }
 
 // choose returns the leg of a channel, for this client and from now on.
