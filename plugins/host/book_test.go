@@ -251,3 +251,18 @@ func TestFailures(t *testing.T) {
 		}
 	})
 }
+
+// BenchmarkBook is what an event costs the gateway's side of a link: the part
+// before the plugin's stream runs where events are offered.
+func BenchmarkBook(b *testing.B) {
+	k := running(1<<20, "room")
+	e := event("room", 1)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		k.publish(e, epoch)
+		if n%batchItems == batchItems-1 {
+			number, items := k.next()
+			k.answer(number, len(items), 1<<20)
+		}
+	}
+}

@@ -1,10 +1,14 @@
 package host_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
 	"testing"
+
+	goplugin "github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
 
 	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/translators"
@@ -16,6 +20,10 @@ import (
 // it is run as "BINARY plugin serve NAME", and a host when run as "BINARY host".
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && slices.Equal(os.Args[1:3], []string{"plugin", "serve"}) {
+		if os.Args[3] == "future" {
+			serveFuture()
+			return
+		}
 		if err := plugins.Serve(servable(os.Args[3])); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -41,4 +49,22 @@ func servable(name string) translators.Translator {
 	default:
 		return scripted{name: name}
 	}
+}
+
+// serveFuture is a plugin of a later contract.
+func serveFuture() {
+	goplugin.Serve(&goplugin.ServeConfig{
+		HandshakeConfig: plugins.Handshake(), GRPCServer: goplugin.DefaultGRPCServer,
+		VersionedPlugins: map[int]goplugin.PluginSet{plugins.ContractVersion + 1: {"backend": futurePlugin{}}},
+	})
+}
+
+type futurePlugin struct {
+	goplugin.NetRPCUnsupportedPlugin
+}
+
+func (futurePlugin) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil }
+
+func (futurePlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, nil
 }

@@ -107,7 +107,7 @@ func startServer(t *testing.T, address string) server {
 }
 
 func healthy(url string) bool {
-	response, err := http.Get(url + "/health") //nolint:gosec,noctx // a server of this test
+	response, err := http.Get(url + "/health")
 	if err != nil {
 		return false
 	}
