@@ -52,25 +52,17 @@ func TestMembersAreTheSameOnBothSides(t *testing.T) {
 	here["3"] = join(r.gateway.addr, "3")
 	r.same("1 2 3 9")
 	// Events cross, each once, and a client event bears the name of its user.
-	publish(t, r.vendor.addr, room, "v", "1")
-	publish(t, r.gateway.addr, room, "g", "2")
-	here["2"].send(fmt.Sprintf(`{"event":"client-e","channel":%q,"data":"3"}`, room))
-	for {
-		f, err := there.read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if f.Get("event").String() == "client-e" {
-			if f.Get("user_id").String() != "2" || f.Get("data").String() != "3" {
-				t.Errorf("there: %s", f.Raw)
-			}
-			break
+	everybody := []*client{here["1"], here["2"], here["3"], there}
+	for addr, name := range map[string]string{r.vendor.addr: "v", r.gateway.addr: "g"} {
+		publish(t, addr, room, name, "1")
+		for _, c := range everybody {
+			c.only(name, "1")
 		}
 	}
-	for _, want := range [][2]string{{"v", "1"}, {"g", "2"}, {"client-e", "3"}} {
-		here["1"].only(want[0], want[1])
-		if want[0] != "client-e" {
-			here["3"].only(want[0], want[1])
+	here["2"].send(fmt.Sprintf(`{"event":"client-e","channel":%q,"data":"3"}`, room))
+	for _, c := range []*client{here["1"], here["3"], there} {
+		if f := c.await("client-e"); f.Get("user_id").String() != "2" || f.Get("data").String() != "3" {
+			t.Errorf("got %s", f.Raw)
 		}
 	}
 	there.send(fmt.Sprintf(`{"event":"client-back","channel":%q,"data":"4"}`, room))
