@@ -45,9 +45,9 @@ func outOfPlace(seq []int) []int {
 // they were published here; a negative place means that the event is not in
 // that order.
 //
-// Publishes that race may be recorded in one order, handed to a backend in
-// another and delivered by the reference in a third. So a leg is at fault only
-// where it agrees with none of them. The sequence is cut where all orders
+// Publishes that race may be recorded here in one order, and be handed to a
+// backend or delivered by the reference in another. So a leg is at fault only
+// where it agrees with none of the orders it is compared with. The sequence is cut where all orders
 // agree that everything before comes before everything after, and each piece
 // is judged by the order that is kindest to the leg.
 func misplaced(judged []int, orders ...[]int) (indices []int, displacement int) {

@@ -349,9 +349,15 @@ func (p *sweeper) time(l *Latency, s, leg int) {
 }
 
 func (p *sweeper) countOrder(cut, leg int) {
-	judged, reference, handed := p.places(cut, leg), p.places(cut, 0), p.handed(cut, leg)
+	judged, reference := p.places(cut, leg), p.places(cut, 0)
+	// A backend that answers for events has shown in which order it was given
+	// them. It cannot know any other.
+	right := reference
+	if p.window.kind(leg) == kindBackend && p.app.hears(p.window.legs[leg].name).answers {
+		right = p.handed(cut, leg)
+	}
 	for _, stream := range p.streams(judged, leg) {
-		late, displacement := misplaced(pick(judged, stream), pick(reference, stream), pick(handed, stream))
+		late, displacement := misplaced(pick(judged, stream), pick(right, stream))
 		for _, i := range late {
 			s := stream[i]
 			c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)

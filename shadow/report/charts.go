@@ -95,7 +95,11 @@ func (s *svg) times(p Pair, height float64) axis {
 	labels := min(5, max(1, end.Sub(first)/time.Second))
 	for i := range labels + 1 {
 		t := first.Add(end.Sub(first) * i / labels)
-		s.text("middle", a.at(float64(t.Unix())), height-8, t.UTC().Format(layout))
+		anchor := "middle"
+		if i == labels {
+			anchor = "end"
+		}
+		s.text(anchor, a.at(float64(t.Unix())), height-8, t.UTC().Format(layout))
 	}
 	return a
 }

@@ -47,7 +47,9 @@ func timeline(cells []shadow.Cell) []Interval {
 		iv.Missing = sum[i].Missing
 		iv.Upper95 = bound(boundLoss(so.Expected, so.Missing, so.ReferenceMissing, so.Clusters))
 		if p := sum[i].Presence; p.Seconds > 0 {
-			mean := p.Divergence / p.Seconds
+			// Over the whole stretch: members seen for an instant only are no
+			// cause for alarm.
+			mean := p.Divergence / max(p.Seconds, step.Seconds())
 			iv.Divergence = &mean
 		}
 		out = append(out, iv)
