@@ -42,7 +42,8 @@ type peer struct {
 	credit   int
 	inFlight int
 	batch    uint64
-	broken   error // a stream has ended
+	sizes    map[uint64]int // items of each batch
+	broken   error          // a stream has ended
 }
 
 // open starts the plugin, anew, and opens a session.
@@ -51,7 +52,7 @@ func (k *kit) open(ctx context.Context, role proxy.Role) (*peer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{kit: k, instance: i, changed: make(chan struct{}, 1), acks: map[uint64]plugins.Ack{}}
+	p := &peer{kit: k, instance: i, changed: make(chan struct{}, 1), acks: map[uint64]plugins.Ack{}, sizes: map[uint64]int{}}
 	ctx, p.cancel = context.WithCancel(ctx)
 	if err := p.connect(ctx, role); err != nil {
 		p.close()
@@ -208,6 +209,7 @@ func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64
 		p.batch++
 		p.inFlight += n
 		number := p.batch
+		p.sizes[number] = n
 		p.mu.Unlock()
 		if err := p.publish.Send(number, items[:n]); err != nil {
 			return numbers, fmt.Errorf("send batch: %w", err)

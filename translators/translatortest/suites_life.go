@@ -180,7 +180,7 @@ func (p *peer) unanswered(items []translators.Envelope) []translators.Envelope {
 	var left []translators.Envelope
 	rest := items
 	for number := uint64(1); number <= p.batch && len(rest) > 0; number++ {
-		n := batchLength(rest)
+		n := p.sizes[number]
 		if _, ok := p.acks[number]; !ok {
 			left = append(left, rest[:n]...)
 		}
