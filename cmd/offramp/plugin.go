@@ -9,6 +9,7 @@ import (
 
 	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/ably"
 	"github.com/offramp/offramp/translators/centrifugo"
 	"github.com/offramp/offramp/translators/faulty"
 	"github.com/offramp/offramp/translators/nats"
@@ -27,6 +28,7 @@ type builtin struct {
 // builtins lists the translators of this binary, by name.
 func builtins() []builtin {
 	return []builtin{
+		{"ably", "channels of an Ably app", func() translators.Translator { return faulty.Wrap(ably.New()) }},
 		{"centrifugo", "channels of a Centrifugo server", func() translators.Translator { return faulty.Wrap(centrifugo.New()) }},
 		{"nats", "subjects of a NATS server, core or JetStream", func() translators.Translator { return faulty.Wrap(nats.New()) }},
 		{"pusher", "the vendor, another gateway, or a Pusher-compatible server", func() translators.Translator { return faulty.Wrap(pusher.New()) }},
