@@ -43,15 +43,16 @@ func (c Config) options(log zerolog.Logger) []ably.ClientOption {
 	return options
 }
 
-// logger passes the library's complaints on.
+// logger passes the library's complaints on. It complains at every attempt;
+// what matters of that is logged by link.
 type logger struct{ log zerolog.Logger }
 
 // Printf implements ably.Logger.
 func (l logger) Printf(_ ably.LogLevel, format string, v ...any) {
-	l.log.Warn().Str("library", "ably-go").Msg(scrub(fmt.Sprintf(format, v...)))
+	l.log.Debug().Str("library", "ably-go").Msg(scrub(fmt.Sprintf(format, v...)))
 }
 
-var credentials = regexp.MustCompile(`(access_token|key)=[^&"\s]+`)
+var credentials = regexp.MustCompile(`(access_token|key|resume|recover)=[^&"\s]+`)
 
 // scrub takes credentials in URLs out of a text.
 func scrub(text string) string { return credentials.ReplaceAllString(text, "$1=[removed]") }
@@ -59,23 +60,28 @@ func scrub(text string) string { return credentials.ReplaceAllString(text, "$1=[
 // link is one connection to Ably.
 type link struct {
 	client *ably.Realtime
-	held   int // channels
+	log    zerolog.Logger
+	held   int // channels; guarded by the pool's mu
 
 	mu   sync.Mutex
-	lost time.Time // since when it is down; zero: it is up
+	down bool
+	lost time.Time // when it last went down
 }
 
 func (l *link) changed(change ably.ConnectionStateChange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch change.Current {
-	case ably.ConnectionStateConnected:
-		// lost stays, for channels that are attached anew and have lost continuity.
-	case ably.ConnectionStateConnecting:
-	default:
-		if change.Previous == ably.ConnectionStateConnected {
-			l.lost = time.Now()
+	switch {
+	case change.Current == ably.ConnectionStateConnected && l.down:
+		l.down = false
+		l.log.Info().Dur("away", time.Since(l.lost)).Msg("reconnected to ably")
+	case change.Previous == ably.ConnectionStateConnected && change.Current == ably.ConnectionStateDisconnected:
+		l.down, l.lost = true, time.Now()
+		why := ""
+		if change.Reason != nil {
+			why = scrub(change.Reason.Error())
 		}
+		l.log.Warn().Str("reason", why).Msg("disconnected from ably")
 	}
 }
 
@@ -93,6 +99,10 @@ type pool struct {
 	noEcho bool
 	log    zerolog.Logger
 
+	// life ends when the pool closes, which detaches every channel by itself.
+	life context.Context
+	end  context.CancelFunc
+
 	dialing sync.Mutex // one at a time
 
 	mu    sync.Mutex
@@ -107,7 +117,9 @@ type hold struct {
 }
 
 func newPool(c Config, noEcho bool, log zerolog.Logger) *pool {
-	return &pool{config: c, noEcho: noEcho, log: log, holds: map[protocol.ChannelName]*hold{}}
+	p := &pool{config: c, noEcho: noEcho, log: log, holds: map[protocol.ChannelName]*hold{}}
+	p.life, p.end = context.WithCancel(context.Background())
+	return p
 }
 
 // open makes the first links.
@@ -127,7 +139,7 @@ func (p *pool) dial(ctx context.Context) (*link, error) {
 		return nil, errors.New(scrub(err.Error()))
 	}
 	client.Connection.SetReadLimit(readLimit)
-	l := &link{client: client}
+	l := &link{client: client, log: p.log}
 	reached := make(chan ably.ConnectionStateChange, 16)
 	off := client.Connection.OnAll(func(change ably.ConnectionStateChange) {
 		select {
@@ -222,7 +234,9 @@ func (p *pool) release(channel protocol.ChannelName) {
 	if !last {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), p.config.Timeout)
+	// Well before the library's own timeout: at that very moment its contexts
+	// are written and read at once.
+	ctx, cancel := context.WithTimeout(p.life, p.config.Timeout/2)
 	defer cancel()
 	name := ablyName(channel)
 	ch := h.link.client.Channels.Get(name)
@@ -283,6 +297,7 @@ func (p *pool) report() (links uint64, trouble string) {
 
 // close closes every link and waits for Ably's farewell, or until ctx ends.
 func (p *pool) close(ctx context.Context) error {
+	p.end()
 	p.mu.Lock()
 	links := p.links
 	p.mu.Unlock()

@@ -20,7 +20,7 @@ type watch struct {
 	observer translators.Observer
 
 	mu       sync.Mutex
-	attached bool
+	attached bool // has been
 	detached bool // has been told so
 }
 
@@ -30,8 +30,8 @@ func (s *session) Subscribe(ctx context.Context, channel protocol.ChannelName, o
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", channel, err)
 	}
-	w := &watch{app: s.app, link: l, observer: o}
 	ch := l.client.Channels.Get(ablyName(channel))
+	w := &watch{app: s.app, link: l, observer: o, attached: ch.State() == ably.ChannelStateAttached}
 	off := ch.OnAll(w.changed)
 	unsubscribe, err := ch.SubscribeAll(ctx, w.deliver)
 	if err != nil {
@@ -39,9 +39,6 @@ func (s *session) Subscribe(ctx context.Context, channel protocol.ChannelName, o
 		s.pool.release(channel)
 		return nil, fmt.Errorf("subscribe to %s: %s", ch.Name, scrub(err.Error()))
 	}
-	w.mu.Lock()
-	w.attached = true
-	w.mu.Unlock()
 	return sync.OnceFunc(func() {
 		unsubscribe()
 		off()
@@ -61,8 +58,9 @@ func (w *watch) deliver(m *ably.Message) {
 func (w *watch) changed(change ably.ChannelStateChange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.attached {
-		return // the first attachment, or its failure, is Subscribe's
+	if !w.attached { // the first attachment, or its failure, is Subscribe's to tell
+		w.attached = change.Current == ably.ChannelStateAttached
+		return
 	}
 	now := time.Now()
 	detail := ""

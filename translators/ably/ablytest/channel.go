@@ -17,6 +17,7 @@ const (
 // channel is a channel. It is guarded by the server's mu.
 type channel struct {
 	name     string
+	epoch    string                // of the server's life
 	attached map[*connection]int64 // mode flags
 	members  map[memberKey]Message
 	history  []publish
@@ -40,7 +41,7 @@ func (s *Server) channelOf(name string) *channel {
 	ch, ok := s.channels[name]
 	if !ok {
 		ch = &channel{
-			name: name, attached: map[*connection]int64{}, members: map[memberKey]Message{}, ids: map[string]time.Time{},
+			name: name, epoch: s.epoch, attached: map[*connection]int64{}, members: map[memberKey]Message{}, ids: map[string]time.Time{},
 			tokens: float64(s.options.PublishesPerSecond), filled: time.Now(), next: 1,
 		}
 		s.channels[name] = ch
@@ -166,16 +167,17 @@ func (ch *channel) deliver(p publish) {
 	}
 	for c, modes := range ch.attached {
 		if modes&flagSubscribe != 0 {
-			c.sendPublish(ch.name, p)
+			c.sendPublish(ch, p)
 		}
 	}
 }
 
-// serialText is a channel's position as clients are told it.
-func serialText(n int64) string { return fmt.Sprintf("108-%012d@0", n) }
+// serialText is a channel's position as clients are told it. It is of this
+// server: another one, started later, knows nothing of it.
+func (ch *channel) serialText(n int64) string { return fmt.Sprintf("%s-%012d@0", ch.epoch, n) }
 
-func parseSerial(text string) (int64, bool) {
-	digits, ok := strings.CutPrefix(text, "108-")
+func (ch *channel) parseSerial(text string) (int64, bool) {
+	digits, ok := strings.CutPrefix(text, ch.epoch+"-")
 	digits, found := strings.CutSuffix(digits, "@0")
 	n, err := strconv.ParseInt(digits, 10, 64)
 	return n, ok && found && err == nil
@@ -184,7 +186,7 @@ func parseSerial(text string) (int64, bool) {
 // since returns the publishes after a position. ok is false when it is not
 // known any more.
 func (ch *channel) since(text string) (missed []publish, ok bool) {
-	n, ok := parseSerial(text)
+	n, ok := ch.parseSerial(text)
 	if !ok || n >= ch.next {
 		return nil, false
 	}

@@ -218,12 +218,12 @@ func (c *connection) send(f frame) {
 	}
 }
 
-func (c *connection) sendPublish(name string, p publish) {
+func (c *connection) sendPublish(ch *channel, p publish) {
 	if p.connectionID == c.id && !c.echo {
 		return
 	}
 	c.send(frame{
-		Action: actionMessage, Channel: name, ChannelSerial: serialText(p.serial), ID: p.id, ConnectionID: p.connectionID,
+		Action: actionMessage, Channel: ch.name, ChannelSerial: ch.serialText(p.serial), ID: p.id, ConnectionID: p.connectionID,
 		Timestamp: p.at.UnixMilli(), Messages: p.messages,
 	})
 }
@@ -360,7 +360,7 @@ func (c *connection) attach(f frame) {
 	}
 	c.attached[f.Channel], ch.attached[c] = true, modes
 	reply := frame{
-		Action: actionAttached, Channel: f.Channel, ChannelSerial: serialText(ch.next - 1), Flags: modes, Params: f.Params,
+		Action: actionAttached, Channel: f.Channel, ChannelSerial: ch.serialText(ch.next - 1), Flags: modes, Params: f.Params,
 	}
 	var missed []publish
 	if f.ChannelSerial != "" && !s.failResume {
@@ -375,7 +375,7 @@ func (c *connection) attach(f frame) {
 	}
 	c.send(reply)
 	for _, p := range missed {
-		c.sendPublish(f.Channel, p)
+		c.sendPublish(ch, p)
 	}
 	if len(ch.members) > 0 {
 		c.send(frame{Action: actionSync, Channel: f.Channel, ChannelSerial: randomID(4) + ":", Presence: ch.presentNow()})

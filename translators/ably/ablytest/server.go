@@ -63,6 +63,7 @@ func defaultTo[T comparable](field *T, value T) {
 type Server struct {
 	options            Options
 	keyName, keySecret string
+	epoch              string
 	listener           net.Listener
 	http               *http.Server
 	wg                 sync.WaitGroup
@@ -82,7 +83,7 @@ type Server struct {
 func Start(o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{
-		options: o, nonces: map[string]time.Time{}, denied: map[string]bool{},
+		options: o, epoch: randomID(6), nonces: map[string]time.Time{}, denied: map[string]bool{},
 		connections: map[string]*connection{}, channels: map[string]*channel{},
 	}
 	var ok bool

@@ -1,0 +1,48 @@
+package ably_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/offramp/offramp/plugins/host"
+	"github.com/offramp/offramp/translators/ably"
+	"github.com/offramp/offramp/translators/ably/ablytest"
+	"github.com/offramp/offramp/translators/translatortest"
+)
+
+func TestConformance(t *testing.T) {
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		encoding string
+		process  bool
+	}{
+		"MessagePack":            {encoding: "msgpack"},
+		"JSON":                   {encoding: "json"},
+		"MessagePack, a process": {encoding: "msgpack", process: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			options := translatortest.Options{
+				Patience:   10 * time.Second,
+				Throughput: 200, // the kit keeps to the declared rate, which allows for a little more than 500
+			}
+			if tc.process {
+				t.Parallel() // after those in this process, whose goroutines are counted
+				options.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+			} else {
+				options.Translator = ably.New()
+			}
+			server := standIn(t, ablytest.Options{})
+			options.Settings = settings(server, "encoding", tc.encoding)
+			options.Outage = func() (func(), error) {
+				addr := server.Addr()
+				err := server.Close()
+				return func() { server = standIn(t, ablytest.Options{Addr: addr}) }, err
+			}
+			translatortest.Run(t, options)
+		})
+	}
+}

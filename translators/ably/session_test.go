@@ -1,0 +1,289 @@
+package ably_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/ably"
+	"github.com/offramp/offramp/translators/ably/ablytest"
+)
+
+func items(from, to int, channel string) []translators.Envelope {
+	var all []translators.Envelope
+	for i := from; i <= to; i++ {
+		all = append(all, item(uint64(i), channel, fmt.Sprint(i)))
+	}
+	return all
+}
+
+func TestEventsThatAreThereTogetherAreOnePublish(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	s := open(t, proxy.RoleMirror, settings(server))
+	batch := append(items(1, 40, "a"), items(41, 60, "b")...)
+	if got := codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+		t.Fatalf("results %s", got)
+	}
+	if got := server.Publishes(); got != 2 {
+		t.Errorf("%d publishes for events of two channels, want 2", got)
+	}
+	for i, m := range server.Messages("public:a") {
+		if m.Data != fmt.Sprint(i+1) {
+			t.Fatalf("message %d is %v", i+1, m.Data)
+		}
+	}
+}
+
+func TestPublishesStayWithinTheSize(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	s := open(t, proxy.RoleMirror, settings(server))
+	var batch []translators.Envelope
+	for i := range 10 {
+		batch = append(batch, item(uint64(i+1), "a", strings.Repeat("x", 20_000)))
+	}
+	batch = append(batch, item(11, "a", strings.Repeat("x", 65_500)), item(12, "a", "small"))
+	want := strings.Repeat("OK ", 10) + "REJECTED_SIZE OK"
+	if got := codes(s.Publish(t.Context(), batch)); got != want {
+		t.Errorf("results %s, want %s", got, want)
+	}
+	if got := server.Publishes(); got != 4 {
+		t.Errorf("%d publishes for 200 kB, want 4", got)
+	}
+}
+
+func TestRepeatsArriveOnce(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	s := open(t, proxy.RoleMirror, settings(server))
+	w := subscribe(t, s, "a")
+	for name, batch := range map[string][]translators.Envelope{"one": items(1, 1, "a"), "several": items(2, 9, "a")} {
+		for range 2 {
+			if got := codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+				t.Fatalf("%s: results %s", name, got)
+			}
+		}
+	}
+	// What goes further than an earlier publish is not taken for it.
+	s.Publish(t.Context(), items(2, 12, "a"))
+	waitFor(t, "the last event", func() bool {
+		seen := w.delivered()
+		return len(seen) > 0 && seen[len(seen)-1].ID.Seq == 12
+	})
+	if got := len(w.delivered()); got != 9+11 {
+		t.Errorf("%d events, want 9 without repeats and then 11", got)
+	}
+}
+
+func TestBeyondTheRateIsThrottledNotLost(t *testing.T) {
+	t.Run("by the translator, before Ably does", func(t *testing.T) {
+		server := standIn(t, ablytest.Options{})
+		s := open(t, proxy.RoleMirror, settings(server))
+		accepted, throttled := 0, 0
+		for i := range 300 { // one at a time, so that none share a publish
+			go s.Publish(t.Context(), items(1000+i, 1000+i, "busy"))
+		}
+		deadline := time.Now().Add(500 * time.Millisecond)
+		for i := 1; time.Now().Before(deadline); i++ {
+			switch got := s.Publish(t.Context(), items(i, i, "busy"))[0]; got.Code {
+			case translators.CodeOK:
+				accepted++
+			case translators.CodeThrottled:
+				if got.RetryAfter <= 0 {
+					t.Fatal("throttled without saying for how long")
+				}
+				throttled++
+			default:
+				t.Fatalf("answered %s: %s", got.Code, got.Detail)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if throttled == 0 {
+			t.Errorf("none of what was over the rate was throttled (%d accepted)", accepted)
+		}
+		if got := server.Publishes(); got > 25+50*3 {
+			t.Errorf("the translator let %d publishes through", got)
+		}
+	})
+	t.Run("by Ably, when it allows less than it is said to", func(t *testing.T) {
+		server := standIn(t, ablytest.Options{PublishesPerSecond: 2})
+		s := open(t, proxy.RoleMirror, settings(server))
+		var got []translators.Result
+		for i := range 4 {
+			got = append(got, s.Publish(t.Context(), items(i+1, i+1, "a"))...)
+		}
+		if c := codes(got); c != "OK OK THROTTLED THROTTLED" {
+			t.Errorf("results %s", c)
+		}
+		if !strings.Contains(got[3].Detail, "42911") {
+			t.Errorf("detail %q does not say Ably's code", got[3].Detail)
+		}
+	})
+}
+
+func TestChannelsAreSpreadOverConnections(t *testing.T) {
+	server := standIn(t, ablytest.Options{ChannelsPerConnection: 3})
+	s := open(t, proxy.RoleShadow, settings(server, "channels_per_connection", 3))
+	var watchers []*watcher
+	for i := range 7 {
+		watchers = append(watchers, subscribe(t, s, fmt.Sprintf("c%d", i)))
+	}
+	if got := server.Connections(); got != 3 {
+		t.Errorf("%d connections for 7 channels at 3 each, want 3", got)
+	}
+	for i := range 7 {
+		s.Publish(t.Context(), items(i+1, i+1, fmt.Sprintf("c%d", i)))
+	}
+	for i, w := range watchers {
+		waitFor(t, fmt.Sprintf("the event on c%d", i), func() bool { return len(w.delivered()) == 1 })
+	}
+}
+
+func TestABridgeDoesNotHearItself(t *testing.T) {
+	server := standIn(t, ablytest.Options{ChannelsPerConnection: 1})
+	bridge := open(t, proxy.RoleBridge, settings(server, "channels_per_connection", 1))
+	other := open(t, proxy.RoleMirror, settings(server))
+	first, second := subscribe(t, bridge, "a"), subscribe(t, bridge, "b")
+	bridge.Publish(t.Context(), append(items(1, 1, "a"), items(2, 2, "b")...))
+	other.Publish(t.Context(), append(items(3, 3, "a"), items(4, 4, "b")...))
+	waitFor(t, "the foreign events", func() bool { return len(first.delivered()) > 0 && len(second.delivered()) > 0 })
+	if a, b := first.delivered()[0].ID.Seq, second.delivered()[0].ID.Seq; a != 3 || b != 4 {
+		t.Errorf("the bridge was shown events %d and %d, want 3 and 4", a, b)
+	}
+}
+
+func TestWhatAblyDoesToConnections(t *testing.T) {
+	gaps := func(w *watcher) int {
+		n := 0
+		for _, s := range w.told() {
+			if s.State == translators.StateGap {
+				n++
+			}
+		}
+		return n
+	}
+	for name, tc := range map[string]struct {
+		fault func(*ablytest.Server)
+		gaps  int
+	}{
+		"cut, and resumed without a hole":        {func(s *ablytest.Server) { s.CutConnections() }, 0},
+		"sent away, and resumed without a hole":  {func(s *ablytest.Server) { s.Disconnect() }, 0},
+		"tokens expire, and are renewed":         {func(s *ablytest.Server) { s.ExpireTokens() }, 0},
+		"cut, and cannot resume: a hole is told": {func(s *ablytest.Server) { s.FailResume(true); s.CutConnections() }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := standIn(t, ablytest.Options{})
+			s := open(t, proxy.RoleShadow, settings(server))
+			other := open(t, proxy.RoleMirror, settings(server))
+			w := subscribe(t, s, "a")
+			began := time.Now()
+			tc.fault(server)
+			sent := 0
+			waitFor(t, "an event after the fault", func() bool {
+				if sent++; sent%20 == 1 {
+					other.Publish(t.Context(), items(sent, sent, "a"))
+				}
+				return len(w.delivered()) > 0 && gaps(w) >= tc.gaps
+			})
+			if got := gaps(w); got != tc.gaps {
+				t.Errorf("%d holes were told, want %d: %+v", got, tc.gaps, w.told())
+			}
+			for _, state := range w.told() {
+				if state.State == translators.StateGap && (state.From.Before(began) || state.To.Before(state.From)) {
+					t.Errorf("the hole is said to be from %v to %v, and began after %v", state.From, state.To, began)
+				}
+			}
+		})
+	}
+}
+
+func TestRightsAreToldApart(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	server.Deny("private:secret")
+	s := open(t, proxy.RoleMirror, settings(server))
+	got := s.Publish(t.Context(), append(items(1, 1, "private-secret"), items(2, 2, "open")...))
+	if codes(got) != "REJECTED_AUTH OK" {
+		t.Errorf("results %s", codes(got))
+	}
+	_, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-secret", &watcher{})
+	if err == nil || !strings.Contains(err.Error(), "not permitted") {
+		t.Errorf("Subscribe: %v, want Ably's refusal", err)
+	}
+}
+
+func TestPresenceIsFull(t *testing.T) {
+	server := standIn(t, ablytest.Options{MembersPerChannel: 2})
+	s := open(t, proxy.RoleMirror, settings(server))
+	want := []proxy.Member{{UserID: "a"}, {UserID: "b"}, {UserID: "c"}}
+	err := s.(translators.Presencer).SetMembers(t.Context(), "presence-a", want)
+	if err == nil || !strings.Contains(err.Error(), "maximum member limit") {
+		t.Errorf("SetMembers: %v, want Ably's refusal", err)
+	}
+	if err := s.(translators.Presencer).SetMembers(t.Context(), "presence-a", want[:1]); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "one member", func() bool {
+		o, err := s.(translators.Querier).Query(t.Context(), "presence-a")
+		return err == nil && len(o.Members) == 1
+	})
+}
+
+func TestOpenSaysWhatToChange(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	for name, tc := range map[string]struct {
+		settings translators.Settings
+		want     string
+	}{
+		"no key":               {translators.Settings{}, "settings.key: is required"},
+		"half a key":           {translators.Settings{"key": "app.key"}, "settings.key: must be an API key"},
+		"a host that is a URL": {settings(server, "host", "https://x/"), "settings.host: is \"https://x/\""},
+		"too many channels":    {settings(server, "channels_per_connection", 201), "settings.channels_per_connection: is 201; it must be at most 200"},
+		"a wrong secret":       {settings(server, "key", "app.key:wrong-one"), "is settings.key valid"},
+		"no server there":      {settings(server, "host", "127.0.0.1:1"), "connect to Ably"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ably.New().Open(t.Context(), translators.Binding{App: "app", Settings: tc.settings, Log: zerolog.Nop()})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Open: %v, want %q in it", err, tc.want)
+			}
+			if err != nil && strings.Contains(err.Error(), "wrong-one") {
+				t.Errorf("the error shows the secret: %v", err)
+			}
+			if _, ok := errors.AsType[translators.Problems](err); strings.HasPrefix(tc.want, "settings.") && !ok {
+				t.Errorf("Open: %T, want translators.Problems", err)
+			}
+		})
+	}
+}
+
+func TestDescriptionIsInOrder(t *testing.T) {
+	if err := ably.New().Describe().Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReportTellsOfADeadConnection(t *testing.T) {
+	server := standIn(t, ablytest.Options{})
+	s := open(t, proxy.RoleMirror, settings(server))
+	reporter := s.(translators.Reporter)
+	if r := reporter.Report(); !r.Healthy {
+		t.Fatalf("not healthy at first: %s", r.Detail)
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the report of it", func() bool { return !reporter.Report().Healthy })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if got := codes(s.Publish(ctx, items(1, 2, "a"))); got != "TRANSIENT TRANSIENT" {
+		t.Errorf("results %s while Ably is away, want TRANSIENT", got)
+	}
+	if d := reporter.Report().Detail; strings.Contains(d, "access_token=app") {
+		t.Errorf("the report shows a token: %s", d)
+	}
+}
