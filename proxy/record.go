@@ -53,7 +53,8 @@ const (
 	// KindAllowed: an authorisation was checked and held. Socket, Action.
 	KindAllowed
 	// KindMirrored: a backend answered for one event handed to it. Event.ID,
-	// Text (result code), Leg.
+	// Text (result code), Leg, Count (its place among what the backend was
+	// handed, from 1: answers may come in another order).
 	KindMirrored
 
 	kinds

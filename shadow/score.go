@@ -350,11 +350,10 @@ func (p *sweeper) time(l *Latency, s, leg int) {
 
 func (p *sweeper) countOrder(cut, leg int) {
 	judged, reference := p.places(cut, leg), p.places(cut, 0)
-	// A backend that answers for events has shown in which order it was given
-	// them. It cannot know any other.
+	// A backend can only keep to the order in which it was given the events.
 	right := reference
-	if p.window.kind(leg) == kindBackend && p.app.hears(p.window.legs[leg].name).answers {
-		right = p.handed(cut, leg)
+	if handed := p.handed(cut, leg); slices.Max(append(handed, none)) >= 0 {
+		right = handed
 	}
 	for _, stream := range p.streams(judged, leg) {
 		late, displacement := misplaced(pick(judged, stream), pick(right, stream))
@@ -413,8 +412,8 @@ func (p *sweeper) places(cut, leg int) []int {
 	return out
 }
 
-// handed returns the order in which a backend answered for the first cut
-// slots: that in which it was given them.
+// handed returns the order in which a backend was given the first cut slots,
+// as far as it is known.
 func (p *sweeper) handed(cut, leg int) []int {
 	out := make([]int, cut)
 	for s := range out {

@@ -163,7 +163,7 @@ func (s *script) candidate(p plan, topic proxy.Topic, events []*proxy.Event, in 
 	}
 	for i := 0; i < len(events); i++ {
 		ev := events[i]
-		s.add(proxy.Record{Kind: proxy.KindMirrored, At: ev.At.Add(time.Millisecond), Leg: testBackend, Topic: topic, Event: ev, Text: "OK"})
+		s.add(proxy.Record{Kind: proxy.KindMirrored, At: ev.At.Add(time.Millisecond), Leg: testBackend, Topic: topic, Event: ev, Text: "OK", Count: int(ev.ID.Seq)})
 		switch x, r := s.rng.Float64(), p.rates; {
 		case x < r.drop:
 			in.drop++
@@ -177,7 +177,7 @@ func (s *script) candidate(p plan, topic proxy.Topic, events []*proxy.Event, in 
 		case x < r.drop+r.dup+r.corrupt+r.reorder && i+1 < len(events):
 			in.reorder++
 			next := events[i+1]
-			s.add(proxy.Record{Kind: proxy.KindMirrored, At: next.At.Add(time.Millisecond), Leg: testBackend, Topic: topic, Event: next, Text: "OK"})
+			s.add(proxy.Record{Kind: proxy.KindMirrored, At: next.At.Add(time.Millisecond), Leg: testBackend, Topic: topic, Event: next, Text: "OK", Count: int(next.ID.Seq)})
 			deliver(next, next.Data)
 			deliver(ev, ev.Data)
 			i++

@@ -250,7 +250,7 @@ func (s *state) answered(a *appState, w *window, r *proxy.Record, at int64) {
 	}
 	a.hears(r.Leg).answers = true
 	if len(w.answers) < s.config.ChannelWindow {
-		w.answers = append(w.answers, answer{id: r.Event.ID, at: at, leg: i, code: s.codes.number(r.Text)})
+		w.answers = append(w.answers, answer{id: r.Event.ID, at: at, leg: i, code: s.codes.number(r.Text), place: uint32(r.Count)})
 	}
 }
 

@@ -419,8 +419,7 @@ func (p *sweeper) assignAnswers() {
 			}
 			i = found
 		}
-		w.handed++
-		w.events[i].answers[a.leg], w.events[i].handed[a.leg] = a.code, w.handed
+		w.events[i].answers[a.leg], w.events[i].handed[a.leg] = a.code, a.place
 		next = i + 1
 		return true
 	})

@@ -22,7 +22,6 @@ type window struct {
 	legs    []leg      // the reference first
 	events  []published
 	answers []answer // not assigned to their events yet
-	handed  uint32   // answers assigned so far
 	recent  []closedEvent
 	charges []charge
 	cells   []cellCache
@@ -61,10 +60,11 @@ type arrival struct {
 
 // answer is a backend's result for one event.
 type answer struct {
-	id   proxy.EventID
-	at   int64
-	leg  int
-	code uint32
+	id    proxy.EventID
+	at    int64
+	leg   int
+	code  uint32
+	place uint32 // of the event among what the backend was given
 }
 
 // closedEvent is what is remembered of an event after its comparison is

@@ -242,8 +242,8 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 					s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegEngine, Event: ev})
 					s.offer(proxy.Record{Kind: proxy.KindDelivered, At: s.at(10.1), Leg: proxy.LegEngine, Event: ev, Count: 1})
 				}
-				for _, ev := range []*proxy.Event{b, a} {
-					s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK"})
+				for i, ev := range []*proxy.Event{b, a} {
+					s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK", Count: i + 1})
 					s.backend(10.2, ev)
 				}
 			},
@@ -252,9 +252,9 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 		"given in one order and delivered in the other, which happens to be the engine's": {
 			play: func(s *scene) {
 				a, b := s.event(10, "a"), s.event(10.0001, "b")
-				for _, ev := range []*proxy.Event{a, b} {
+				for i, ev := range []*proxy.Event{a, b} {
 					s.offer(proxy.Record{Kind: proxy.KindPublished, At: ev.At, Leg: proxy.LegEngine, Event: ev})
-					s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK"})
+					s.offer(proxy.Record{Kind: proxy.KindMirrored, At: ev.At, Leg: testBackend, Event: ev, Text: "OK", Count: i + 1})
 				}
 				for _, ev := range []*proxy.Event{b, a} {
 					s.offer(proxy.Record{Kind: proxy.KindDelivered, At: s.at(10.1), Leg: proxy.LegEngine, Event: ev, Count: 1})

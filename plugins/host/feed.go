@@ -63,6 +63,7 @@ func (l *link) mirrored(items []item, results []translators.Result) {
 	for i, it := range items {
 		l.settings.Out.Offer(proxy.Record{
 			Kind: proxy.KindMirrored, At: now, Leg: l.leg, Topic: it.event.Topic, Event: it.event, Text: results[i].Code.String(),
+			Count: int(it.seq) + 1,
 		})
 	}
 	l.change(func(s *Status) {
