@@ -129,7 +129,7 @@ func TestConformance(t *testing.T) {
 	for _, process := range []bool{false, true} {
 		t.Run(fmt.Sprintf("process=%v", process), func(t *testing.T) {
 			s := startServer(t, "")
-			o := translatortest.Options{Settings: settings(s), Outage: func() (func(), error) {
+			o := translatortest.Options{Settings: settings(s), Throughput: 50, Outage: func() (func(), error) {
 				s.kill()
 				return func() { s = startServer(t, strings.TrimPrefix(s.url, "http://")) }, nil
 			}}

@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 			for key, value := range o.settings {
 				settings[key] = value
 			}
-			options := translatortest.Options{Command: o.command, Settings: settings, Outage: func() (func(), error) {
+			options := translatortest.Options{Command: o.command, Settings: settings, Throughput: 50, Outage: func() (func(), error) {
 				again := o.server
 				if _, err := fmt.Sscanf(server.ClientURL(), "nats://127.0.0.1:%d", &again.Port); err != nil {
 					return nil, err

@@ -92,7 +92,7 @@ func TestConformance(t *testing.T) {
 					t.Parallel() // after those in this process, whose goroutines are counted
 				}
 				s := startServer(t, "")
-				o := translatortest.Options{Settings: settings(s, mode), Outage: func() (func(), error) {
+				o := translatortest.Options{Settings: settings(s, mode), Throughput: 50, Outage: func() (func(), error) {
 					s.kill()
 					return func() { s = startServer(t, s.address) }, nil
 				}}

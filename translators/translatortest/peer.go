@@ -312,6 +312,23 @@ func (p *peer) putOK(ctx context.Context, items ...translators.Envelope) error {
 	return nil
 }
 
+// putSome publishes items, of which some may be throttled where a rate is
+// declared, and none refused for another reason.
+func (p *peer) putSome(ctx context.Context, items ...translators.Envelope) error {
+	results, err := p.put(ctx, items...)
+	if err != nil {
+		return err
+	}
+	limits := p.kit.description.Limits
+	rated := limits.PublishesPerSecond > 0 || limits.PerChannelPerSecond > 0
+	for i, r := range results {
+		if !r.Code.Accepted() && (r.Code != translators.CodeThrottled || !rated) {
+			return fmt.Errorf("item %d was answered %s: %s", i, r.Code, r.Detail)
+		}
+	}
+	return nil
+}
+
 // watch observes channels from when it returns.
 func (p *peer) watch(ctx context.Context, channels ...protocol.ChannelName) error {
 	names := make([]string, len(channels))
@@ -322,7 +339,8 @@ func (p *peer) watch(ctx context.Context, channels ...protocol.ChannelName) erro
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	var refused []string
-	err := p.until(ctx, p.kit.options.Patience+subscribePatience, func() bool {
+	patience := p.kit.options.Patience + subscribePatience + time.Duration(len(channels))*subscribeEach
+	err := p.until(ctx, patience, func() bool {
 		refused = nil
 		attached := map[protocol.ChannelName]bool{}
 		for _, s := range p.states {
@@ -350,8 +368,13 @@ func (p *peer) watch(ctx context.Context, channels ...protocol.ChannelName) erro
 	return nil
 }
 
-// subscribePatience is what the SDK gives a translator for a subscription.
-const subscribePatience = 10 * time.Second
+const (
+	// subscribePatience is what the SDK gives a translator for a subscription.
+	subscribePatience = 10 * time.Second
+	// subscribeEach is added for each of several, as a backend may take them one
+	// after the other.
+	subscribeEach = 200 * time.Millisecond
+)
 
 // observed returns what was shown so far.
 func (p *peer) observed() []translators.Envelope {
