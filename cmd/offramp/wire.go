@@ -143,7 +143,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.metrics = prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		records, g.router, g.feed, g.outbox, g.host, g.comparator, g.engine, g.sessions, g.websocket, g.relay, api,
+		records, g.router, g.feed, g.outbox, g.host, g.comparator, g.engine, g.sessions, g.websocket, g.front, g.relay, api,
 	} {
 		if err = g.metrics.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

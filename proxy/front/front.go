@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,7 @@ type Front struct {
 	settings Settings
 	server   *fasthttp.Server
 	serving  atomic.Bool
+	panics   atomic.Uint64
 }
 
 // New returns a front. It starts nothing.
@@ -76,7 +78,7 @@ func New(s Settings) *Front {
 	}
 	f := &Front{settings: s}
 	f.server = &fasthttp.Server{
-		Handler:                      f.route,
+		Handler:                      f.contained,
 		ErrorHandler:                 f.refuse,
 		Logger:                       logger{s.Log},
 		ReadTimeout:                  s.RequestTimeout,
@@ -96,6 +98,21 @@ func New(s Settings) *Front {
 }
 
 var errEnded = errors.New("no connections are accepted any more")
+
+// contained answers a request. A panic while doing so ends that request and
+// nothing else.
+func (f *Front) contained(ctx *fasthttp.RequestCtx) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			f.panics.Add(1)
+			f.settings.Log.Error().Bytes("path", ctx.Path()).Interface("panic", cause).Bytes("stack", debug.Stack()).
+				Msg("a request failed")
+			ctx.Response.Reset()
+			plain(ctx, fasthttp.StatusInternalServerError, "Internal error")
+		}
+	}()
+	f.route(ctx)
+}
 
 // Serving reports whether the front accepts connections.
 func (f *Front) Serving() bool { return f.serving.Load() }

@@ -304,3 +304,18 @@ func TestListen(t *testing.T) {
 		l.Close()
 	}
 }
+
+func TestPanicEndsOneRequest(t *testing.T) {
+	addr, _ := serve(t, front.Settings{API: func(ctx *fasthttp.RequestCtx) {
+		if string(ctx.Path()) == "/apps/panic" {
+			panic("the test asked for it")
+		}
+		ctx.WriteString("fine")
+	}})
+	client := &http.Client{}
+	for path, want := range map[string]string{"/apps/panic": "Internal error\n", "/apps/1": "fine"} {
+		if got := get(t, client, "http://"+addr+path); got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}

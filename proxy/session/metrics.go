@@ -53,8 +53,6 @@ func (m *metrics) refused(app *proxy.App, c proxy.Client, err *protocol.Error) {
 	m.refuses.WithLabelValues(id, c.Transport, strconv.Itoa(err.Code)).Inc()
 }
 
-func (m *metrics) panicked() { m.panics.Inc() }
-
 // codeLabel keeps the number of label values small: peers may send any code.
 // Told apart are those of RFC 6455 and those that the gateway closes with.
 func codeLabel(code int) string {

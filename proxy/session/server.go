@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -125,7 +126,7 @@ func (s *Server) Admit(r Request) (*proxy.App, proxy.Client, *protocol.Error) {
 func (s *Server) Open(app *proxy.App, client proxy.Client, link Link) (*Session, *protocol.Error) {
 	ses := &Session{server: s, app: app, link: link, inBand: client.Protocol <= lastInBand, transport: client.Transport}
 	ses.Seen()
-	conn, err := s.settings.Connect(app, client, ses)
+	conn, err := s.connect(app, client, ses)
 	if err != nil {
 		Refuse(link, client, s.refuse(app, client, err))
 		return nil, err
@@ -137,6 +138,16 @@ func (s *Server) Open(app *proxy.App, client proxy.Client, link Link) (*Session,
 		ses.abort()
 	}
 	return ses, nil
+}
+
+func (s *Server) connect(app *proxy.App, client proxy.Client, ses *Session) (conn Conn, err *protocol.Error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			s.Panicked("connect a client", cause)
+			conn, err = nil, errInternal
+		}
+	}()
+	return s.settings.Connect(app, client, ses)
 }
 
 // Len returns the number of open connections.
@@ -154,6 +165,15 @@ func (s *Server) Len() int {
 // Refuse closes a link that is no connection yet.
 func Refuse(link Link, client proxy.Client, err *protocol.Error) {
 	closeLink(link, client.Protocol <= lastInBand, err.Code, err.Message)
+}
+
+// Panicked notes that serving a connection panicked: it is counted, and logged
+// with the stack. The caller is the deferred function that recovered, and ends
+// that connection.
+func (s *Server) Panicked(doing string, cause any) {
+	s.metrics.panics.Inc()
+	s.settings.Log.Error().Str("doing", doing).Interface("panic", cause).Bytes("stack", debug.Stack()).
+		Msg("a connection failed")
 }
 
 func (s *Server) refuse(app *proxy.App, client proxy.Client, err *protocol.Error) *protocol.Error {

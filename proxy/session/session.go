@@ -1,7 +1,6 @@
 package session
 
 import (
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -10,9 +9,9 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// closeInternal ends a connection whose handling failed for a reason of ours
+// errInternal ends a connection whose handling failed for a reason of ours
 // (RFC 6455, section 7.4.1). Clients reconnect after it.
-const closeInternal = 1011
+var errInternal = &protocol.Error{Code: 1011, Message: "Internal error"}
 
 // Session is one open client connection. Its methods Handle and End belong to
 // the transport, which calls them one at a time; the others may be called
@@ -69,7 +68,7 @@ func (s *Session) Seen() { s.seen.Store(int64(s.server.clock.now())) }
 // connection goes on. A panic while handling it ends this connection and
 // nothing else.
 func (s *Session) Handle(frame []byte) (ok bool) {
-	defer s.contain("handle a frame", &ok)
+	defer s.Contain("handle a frame")
 	s.conn.Handle(frame)
 	return true
 }
@@ -79,20 +78,15 @@ func (s *Session) Handle(frame []byte) (ok bool) {
 func (s *Session) End(code int, reason string) {
 	s.server.remove(s)
 	s.server.metrics.closed(s, code)
-	var ok bool
-	defer s.contain("end a connection", &ok)
+	defer s.Contain("end a connection")
 	s.conn.Close(code, reason)
 }
 
-// contain is deferred at the edge of a connection.
-func (s *Session) contain(doing string, ok *bool) {
-	cause := recover()
-	if cause == nil {
-		return
+// Contain is deferred at the edge of a connection: it turns a panic into the
+// end of that connection.
+func (s *Session) Contain(doing string) {
+	if cause := recover(); cause != nil {
+		s.server.Panicked(doing, cause)
+		s.Close(errInternal.Code, errInternal.Message)
 	}
-	*ok = false
-	s.server.metrics.panicked()
-	s.server.settings.Log.Error().Str("app", s.app.ID).Str("doing", doing).Interface("panic", cause).
-		Bytes("stack", debug.Stack()).Msg("connection failed")
-	s.Close(closeInternal, "Internal error")
 }

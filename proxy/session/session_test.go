@@ -86,6 +86,9 @@ func newTestServer(t *testing.T, log zerolog.Logger) (*Server, *proxy.App) {
 		if client.Library == "refused" {
 			return nil, protocol.ErrOverQuota
 		}
+		if client.Library == "panic" {
+			panic("boom")
+		}
 		out.Send(fanout.One([]byte("hello")), 0)
 		return &served{out: out}, nil
 	}
@@ -230,10 +233,15 @@ func TestPanicsEndOneConnection(t *testing.T) {
 	first.End(1011, "panic")
 	bad.want(t, "send hello", "close 1011 Internal error", "close 1011 Internal error")
 	good.want(t, "send hello", "send fine")
-	if n := testutil.ToFloat64(srv.metrics.panics); n != 2 {
-		t.Errorf("%v panics were counted, want 2", n)
+	late := &link{}
+	if _, refused := srv.Open(app, proxy.Client{Protocol: 7, Library: "panic"}, late); refused != errInternal {
+		t.Errorf("Open = %v, want %v", refused, errInternal)
 	}
-	for _, want := range []string{"boom", "session_test.go", `"app":"1"`} {
+	late.want(t, "close 1011 Internal error")
+	if n := testutil.ToFloat64(srv.metrics.panics); n != 3 {
+		t.Errorf("%v panics were counted, want 3", n)
+	}
+	for _, want := range []string{"boom", "session_test.go", `"doing":"handle a frame"`, `"doing":"end a connection"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not have %q: %s", want, log.String())
 		}
@@ -277,6 +285,28 @@ offramp_connection_panics_total 0
 `
 	if err := testutil.CollectAndCompare(srv, strings.NewReader(want)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	srv, app := newTestServer(t, zerolog.Nop())
+	seven, eight := "7", "8"
+	for name, tc := range map[string]struct {
+		request Request
+		want    *protocol.Error
+	}{
+		"admitted":                     {request: Request{Key: "key", Protocol: &seven}},
+		"no key":                       {request: Request{Protocol: &seven}, want: protocol.ErrPathNotFound},
+		"no key and no version":        {request: Request{}, want: protocol.ErrPathNotFound},
+		"no version, unknown key":      {request: Request{Key: "nobody"}, want: protocol.ErrNoVersion},
+		"a later version, unknown key": {request: Request{Key: "nobody", Protocol: &eight}, want: protocol.ErrUnsupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, _, err := srv.Admit(tc.request)
+			if err != tc.want || (err == nil) != (got == app) {
+				t.Errorf("Admit = %v, %v, want %v", got, err, tc.want)
+			}
+		})
 	}
 }
 

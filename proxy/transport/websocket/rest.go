@@ -42,11 +42,19 @@ func (c *conn) wake() {
 
 // turn reads until the input is used up or the connection has ended.
 func (c *conn) turn() {
+	if !c.read() {
+		c.finish()
+		c.end()
+	}
+}
+
+// read reports whether the connection rests. Then it is somebody else's.
+func (c *conn) read() (rests bool) {
+	defer c.session.Contain("read a connection")
 	for c.step() {
 		if c.reader.Buffered() == 0 && len(c.early) == 0 && c.rest() {
-			return
+			return true
 		}
 	}
-	c.finish()
-	c.end()
+	return false
 }

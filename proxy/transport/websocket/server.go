@@ -119,6 +119,12 @@ func (s *Server) upgrade(ctx *fasthttp.RequestCtx, start func(*conn)) {
 		return // answered in HTTP
 	}
 	hijack.Take(ctx, func(_ net.Conn, early []byte) {
+		defer func() {
+			if cause := recover(); cause != nil {
+				s.settings.Sessions.Panicked("open a connection", cause)
+				c.Abort()
+			}
+		}()
 		c.early = early
 		start(c)
 	})
