@@ -46,12 +46,20 @@ const (
 type conn struct {
 	net.Conn
 	taken atomic.Bool
+
+	// What Watch has read ahead; of whoever reads.
+	ahead   byte
+	isAhead bool
 }
 
 // Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.taken.Load() {
 		return 0, io.EOF
+	}
+	if c.isAhead && len(p) > 0 {
+		p[0], c.isAhead = c.ahead, false
+		return 1, nil
 	}
 	return c.Conn.Read(p)
 }

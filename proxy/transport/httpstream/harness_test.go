@@ -45,7 +45,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 	case c := <-p.accepted:
 		return c, nil
 	case <-p.closed:
-		return nil, io.EOF
+		return nil, net.ErrClosed
 	}
 }
 
@@ -70,6 +70,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 type gateway struct {
 	t       *testing.T
 	client  *http.Client
+	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	answers []*response
 
 	mu    sync.Mutex
@@ -182,6 +183,7 @@ func start(t *testing.T, ctx context.Context) (g *gateway, wait func() error) {
 	streams := httpstream.New(httpstream.Settings{Sessions: sessions, MaxSessions: 8, MaxMessageBytes: 1000, Log: zerolog.Nop()})
 	f := front.New(front.Settings{Stream: streams, Log: zerolog.Nop()})
 	l := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
+	g.dial = l.dial
 	g.client = &http.Client{Transport: &http.Transport{DialContext: l.dial}}
 	errs := make(chan error, 3)
 	go func() { errs <- f.Run(ctx, []net.Listener{l}) }()
@@ -207,6 +209,22 @@ var warmUp = func() func(t *testing.T) {
 		})
 	}
 }()
+
+// abandonPoll polls, and gives up after that time.
+func (g *gateway) abandonPoll(session string, after time.Duration) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), after)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://gateway.test/pusher/app/key/"+session+"/xhr"+query, http.NoBody)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if resp, err := g.client.Do(r); err == nil {
+		resp.Body.Close()
+		g.t.Errorf("a poll was answered with %s", resp.Status)
+	}
+	synctest.Wait()
+}
 
 // response is an answer whose body may go on.
 type response struct {

@@ -1,7 +1,9 @@
 package httpstream_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -295,6 +297,50 @@ func TestT228PollingClientVanishes(t *testing.T) {
 		g.session(0).wantOpen(t)
 		pass(2 * time.Second)
 		g.session(0).wantEnded(t, 0)
+	})
+}
+
+// A browser that leaves a page aborts the poll that waits.
+func TestT228PollIsAborted(t *testing.T) {
+	run(t, func(t *testing.T, g *gateway) {
+		g.openPolling("1/session1")
+		for range 2 {
+			g.abandonPoll("1/session1", time.Minute/30)
+			pass(httpstream.Grace - time.Second)
+			g.session(0).wantOpen(t)
+		}
+		g.abandonPoll("1/session1", time.Second)
+		pass(httpstream.Grace + time.Second)
+		g.session(0).wantEnded(t, 0)
+	})
+}
+
+// A client that asks for the next thing before it has the answer is not gone.
+func TestPipelinedPoll(t *testing.T) {
+	run(t, func(t *testing.T, g *gateway) {
+		g.openPolling("1/session1")
+		c, err := g.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		poll := "POST /pusher/app/key/1/session1/xhr" + query + " HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+		go io.WriteString(c, poll)
+		pass(time.Second)
+		go io.WriteString(c, poll)
+		pass(time.Second)
+		answers := bufio.NewReader(c)
+		for _, text := range []string{"one", "two"} {
+			g.session(0).out.Send(fanout.One([]byte(text)), 0)
+			resp, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			if got, want := string(body), messages(text)+"\n"; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
 	})
 }
 

@@ -40,25 +40,36 @@ func (s *Server) servePolling(ctx *fasthttp.RequestCtx, key, id string) {
 	}
 	defer st.release(r)
 	st.seen()
+	frames, last := st.next(r)
+	if len(frames) == 0 {
+		frames, last = awaitNext(ctx, st, r)
+	}
+	if last {
+		defer st.end()
+	}
+	ctx.SetBody(frames)
+}
+
+// awaitNext waits until there is something to answer a poll with. It returns
+// nothing when nobody is waiting for it any more.
+func awaitNext(ctx *fasthttp.RequestCtx, st *stream, r *receiver) (frames []byte, last bool) {
+	gone, stop := hijack.Watch(ctx)
+	defer stop()
 	heartbeat := time.NewTimer(HeartbeatEvery)
 	defer heartbeat.Stop()
-	for {
-		frames, last := st.next(r)
-		if last {
-			defer st.end()
-		}
-		if len(frames) > 0 {
-			ctx.SetBody(frames)
-			return
-		}
+	for len(frames) == 0 {
 		select {
 		case <-st.wake:
 		case <-heartbeat.C:
 			st.Ping()
 		case <-r.replaced:
-			return
+			return nil, false
+		case <-gone:
+			return nil, false
 		}
+		frames, last = st.next(r)
 	}
+	return frames, last
 }
 
 // serveStreaming answers xhr_streaming with an answer that does not end. Its
@@ -70,6 +81,12 @@ func (s *Server) serveStreaming(ctx *fasthttp.RequestCtx, key, id string) {
 			return
 		}
 		defer s.receivers.Done()
+		defer func() {
+			if cause := recover(); cause != nil {
+				s.settings.Sessions.Panicked("stream to a connection", cause)
+				c.Close()
+			}
+		}()
 		a := &answer{conn: c, chunked: ctx.Request.Header.IsHTTP11()}
 		st, r := s.receive(ctx, key, id, "xhr_streaming")
 		s.stream(a, st, r)
