@@ -317,43 +317,63 @@ func undone(status int, err error) bool {
 func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event) (status int, err error) {
 	path := "/apps/" + app.ID + "/batch_events"
 	body := []byte(`{"batch":[`)
+	var returning []*proxy.Event
 	for i, ev := range batch {
 		if i > 0 {
 			body = append(body, ',')
 		}
-		body = b.appendEvent(body, ev)
+		id, returns := b.exclude(ev)
+		body = appendEvent(body, ev, id)
+		if returns {
+			returning = append(returning, ev)
+		}
 	}
 	body = append(body, "]}"...)
-	return b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+	status, err = b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+	for _, ev := range returning {
+		// What the vendor has done before it was asked for the channel is
+		// never heard of.
+		if _, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel); !on || undone(status, err) {
+			b.withdraw(ev)
+		}
+	}
+	return status, err
 }
 
-func (b *bridge) appendEvent(dst []byte, ev *proxy.Event) []byte {
+func appendEvent(dst []byte, ev *proxy.Event, except protocol.SocketID) []byte {
 	dst = protocol.AppendString(append(dst, `{"name":`...), ev.Name)
 	dst = protocol.AppendString(append(dst, `,"channel":`...), ev.Topic.Channel)
 	dst = protocol.AppendString(append(dst, `,"data":`...), ev.Data)
-	if id := b.except(ev); id != "" {
-		dst = protocol.AppendString(append(dst, `,"socket_id":`...), id)
+	if except != "" {
+		dst = protocol.AppendString(append(dst, `,"socket_id":`...), except)
 	}
 	return append(dst, '}')
 }
 
-// except returns the socket that the vendor is to leave out: the one that the
-// publisher named, if the vendor knows that client, else the one that listens.
-func (b *bridge) except(ev *proxy.Event) protocol.SocketID {
-	own, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
-	if ev.Except == "" {
-		return own
+// exclude returns the socket that the vendor is to leave out: the one that
+// the publisher named, if the vendor knows that client, else the one that
+// listens. Where that one cannot be left out, as another is or as it is only
+// just connecting, the event may return and is expected to.
+func (b *bridge) exclude(ev *proxy.Event) (id protocol.SocketID, returns bool) {
+	listener := b.listener(ev.Topic.Channel)
+	own, _ := listener.at(ev.Topic.Channel)
+	id = own
+	if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
+		id = c.vendorSocket()
 	}
-	c := b.relay.splitOf(ev.Except)
-	if c == nil || c.vendorSocket() == "" {
-		return own
-	}
-	if on {
+	if returns = listener.wants(ev.Topic.Channel) && (own == "" || id != own); returns {
 		b.mu.Lock()
 		b.echoes.expect(ev, time.Now())
 		b.mu.Unlock()
 	}
-	return c.vendorSocket()
+	return id, returns
+}
+
+// withdraw no longer expects an event to return.
+func (b *bridge) withdraw(ev *proxy.Event) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
 }
 
 // arrived brings an event of the vendor's to the engine.

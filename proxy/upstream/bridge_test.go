@@ -455,3 +455,25 @@ func TestAVendorThatRefusesIsNotInTheWay(t *testing.T) {
 		t.Errorf("record %+v", gap)
 	}
 }
+
+// TestNothingReturnsWhileTheTapConnects: the first events on a channel go to
+// the vendor while the tap is on its way there, and cannot be kept from it.
+func TestNothingReturnsWhileTheTapConnects(t *testing.T) {
+	for range 5 {
+		r := open(t, proxy.StageCutover)
+		c, there := dial(t, r.gateway.addr, query), dial(t, r.vendor.addr, query)
+		there.subscribe("x", "")
+		c.subscribe("x", "")
+		for i := range 10 {
+			publish(t, r.gateway.addr, "x", "n", fmt.Sprint(i))
+		}
+		eventually(t, "tapped", func() bool { return r.vendor.state("x").SubscriptionCount == 2 })
+		publish(t, r.vendor.addr, "x", "end", "1")
+		for _, s := range []*client{c, there} {
+			for i := range 10 {
+				s.only("n", fmt.Sprint(i))
+			}
+			s.only("end", "1")
+		}
+	}
+}

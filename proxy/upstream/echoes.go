@@ -9,7 +9,7 @@ import (
 )
 
 // echoFor is how long an echo is waited for.
-const echoFor = 30 * time.Second
+const echoFor = 10 * time.Second
 
 // echoes are events that the tap will be given though they are ours. They are
 // counted: of two equal events, one of them ours, one is let through.

@@ -82,6 +82,14 @@ func (t *tap) at(channel protocol.ChannelName) (id protocol.SocketID, on bool) {
 	return t.socket, t.on[channel]
 }
 
+// wants reports whether the tap is to be on a channel.
+func (t *tap) wants(channel protocol.ChannelName) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, wanted := t.wanted[channel]
+	return wanted
+}
+
 // difference returns what is to be subscribed to and to be left.
 func (t *tap) difference() (join []protocol.Subscribe, leave []protocol.ChannelName) {
 	t.mu.Lock()
