@@ -43,14 +43,22 @@ func Listen(ctx context.Context, addr string) ([]net.Listener, error) {
 	return listeners, nil
 }
 
+// sendBuffer bounds what the kernel keeps for a peer that does not read, in
+// bytes. Left alone it would grow to some megabytes for each, outside of every
+// limit of ours. It is passed on to what the listener accepts.
+const sendBuffer = 256 << 10
+
 // sharing is how the port is opened. Keep-alive probes are off, as silent
 // peers are found by WebSocket pings and by the HTTP server's timeouts.
-var sharing = net.ListenConfig{KeepAlive: -1, Control: sharePort}
+var sharing = net.ListenConfig{KeepAlive: -1, Control: socketOptions}
 
-func sharePort(_, _ string, raw syscall.RawConn) error {
+func socketOptions(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		failed = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer),
+		)
 	})
 	return errors.Join(err, failed)
 }
