@@ -1,5 +1,5 @@
 # make check   the quick loop: format, vet, lint, unit tests
-# make test    everything, with the race detector; installs what it needs
+# make test    everything, with the race detector, and each fuzz target for 3 s; installs what it needs
 # make bench   the side-by-side table
 GO        ?= go
 BIN       := $(CURDIR)/bin
@@ -7,7 +7,7 @@ TIMEOUT   ?= 25m
 FUZZ_TIME ?= 10s
 export PATH := $(BIN):$(shell $(GO) env GOPATH)/bin:$(PATH)
 
-.PHONY: test check fmt vet lint vuln unit bench generate fuzz-smoke build deps
+.PHONY: test check fmt vet lint vuln unit bench generate conformance fuzz-smoke build deps
 
 build:
 	$(GO) build -o $(BIN)/offramp ./cmd/offramp
@@ -17,6 +17,7 @@ deps:
 
 test: deps
 	$(GO) test -race -shuffle=on -timeout $(TIMEOUT) ./...
+	@$(MAKE) --no-print-directory fuzz-smoke FUZZ_TIME=3s
 	@$(MAKE) --no-print-directory vuln
 
 check: fmt vet lint unit
@@ -46,6 +47,18 @@ bench:
 
 generate:
 	$(GO) generate ./...
+
+# docs/conformance.md, from a run of the tests that show the list's items.
+CONFORMANCE_RUN := $(CURDIR)/bin/conformance
+conformance: deps
+	mkdir -p $(CONFORMANCE_RUN)
+	rm -f $(CONFORMANCE_RUN)/*
+	OFFRAMP_CONFORMANCE=$(CONFORMANCE_RUN)/records.tsv $(GO) test -json -count=1 -timeout $(TIMEOUT) \
+		./integration ./integration/judges ./proxy/httpapi ./proxy/session ./proxy/transport/... ./proxy/webhooks \
+		> $(CONFORMANCE_RUN)/tests.json || true
+	$(GO) run ./integration/conformance/generate -tests $(CONFORMANCE_RUN)/tests.json \
+		-records $(CONFORMANCE_RUN)/records.tsv > $(CONFORMANCE_RUN)/conformance.md
+	mv $(CONFORMANCE_RUN)/conformance.md docs/conformance.md
 
 # Every fuzz target for FUZZ_TIME.
 fuzz-smoke:
