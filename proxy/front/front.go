@@ -125,7 +125,7 @@ func (f *Front) Run(ctx context.Context, listeners []net.Listener) error {
 	var serving sync.WaitGroup
 	for _, l := range listeners {
 		serving.Go(func() {
-			err := f.server.Serve(hijack.Listener{Listener: l, TLS: f.settings.TLS})
+			err := f.server.Serve(hijack.Listen(l, f.settings.TLS))
 			if err != nil || ctx.Err() == nil { // also an end without an error comes too early
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), errors.Join(err, errEnded))
 			}

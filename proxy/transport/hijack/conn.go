@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -14,26 +15,43 @@ import (
 // Listener wraps what it accepts so that it can be taken over.
 type Listener struct {
 	net.Listener
-	TLS *tls.Config // nil: plain TCP
+	tls    *tls.Config
+	closed chan struct{}
+	once   sync.Once
+}
+
+// Listen returns a Listener that accepts from l, with TLS unless config is nil.
+func Listen(l net.Listener, config *tls.Config) *Listener {
+	return &Listener{Listener: l, tls: config, closed: make(chan struct{})}
 }
 
 // Accept implements net.Listener. The HTTP server gives a listener up at its
 // first error. One that is not closed comes from a shortage, of descriptors
 // say, or from a peer that hung up early, and passes: Accept waits it out.
-func (l Listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	for wait := shortWait; err != nil; wait = min(2*wait, longWait) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		time.Sleep(wait)
+		select {
+		case <-time.After(wait):
+		case <-l.closed:
+			return nil, net.ErrClosed
+		}
 		accepted, err = l.Listener.Accept()
 	}
-	if l.TLS == nil {
+	if l.tls == nil {
 		return &conn{Conn: accepted}, nil
 	}
-	secure := tls.Server(accepted, l.TLS)
+	secure := tls.Server(accepted, l.tls)
 	return tlsConn{conn: &conn{Conn: secure}, tls: secure}, nil
+}
+
+// Close implements net.Listener.
+func (l *Listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.Listener.Close()
 }
 
 // How long a shortage is waited out before the next try.

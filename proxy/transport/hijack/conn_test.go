@@ -29,10 +29,12 @@ func (s *short) Accept() (net.Conn, error) {
 	return a, nil
 }
 
+func (s *short) Close() error { return nil }
+
 func TestAcceptOutlivesAShortage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		conn, err := Listener{Listener: &short{times: 12}}.Accept()
+		conn, err := Listen(&short{times: 12}, nil).Accept()
 		if err != nil {
 			t.Fatalf("Accept returned %v, want a connection", err)
 		}
@@ -43,9 +45,31 @@ func TestAcceptOutlivesAShortage(t *testing.T) {
 	})
 }
 
+func TestCloseEndsTheWaitForAShortage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := Listen(&short{times: 1 << 30}, nil)
+		ended := make(chan error)
+		go func() {
+			_, err := l.Accept()
+			ended <- err
+		}()
+		time.Sleep(time.Minute + time.Millisecond)
+		began := time.Now()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept returned %v, want net.ErrClosed", err)
+		}
+		if waited := time.Since(began); waited > 0 {
+			t.Errorf("Accept ended %v after Close", waited)
+		}
+	})
+}
+
 func TestAcceptEndsWithItsListener(t *testing.T) {
 	closed := &net.OpError{Op: "accept", Err: net.ErrClosed}
-	if _, err := (Listener{Listener: &short{final: closed}}).Accept(); !errors.Is(err, net.ErrClosed) {
+	if _, err := Listen(&short{final: closed}, nil).Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept returned %v, want net.ErrClosed", err)
 	}
 }
