@@ -47,7 +47,9 @@ func TestJudges(t *testing.T) {
 		"java": func(t *testing.T) {
 			judge(t, gateway, hooks, "java", "java", "-cp", filepath.Join("target", "dependency", "*"), "Judge.java")
 		},
-		"go": func(t *testing.T) { goServer(t, gateway, hooks) },
+		"go":                       func(t *testing.T) { goServer(t, gateway, hooks) },
+		"pusher-js 8 in a browser": func(t *testing.T) { browser(t, gateway, "pusher-js") },
+		"pusher-js 4 in a browser": func(t *testing.T) { browser(t, gateway, "pusher-js-4") },
 	}
 	for name, run := range rigs {
 		t.Run(name, func(t *testing.T) {
@@ -115,8 +117,7 @@ func report(t *testing.T, out io.Reader) (done bool) {
 			continue
 		}
 		if c.ID == "done" {
-			done = true
-			continue
+			return true
 		}
 		t.Run(c.ID, func(t *testing.T) {
 			if id, _, _ := strings.Cut(c.ID, " "); conformanceID.MatchString(id) {
@@ -127,7 +128,7 @@ func report(t *testing.T, out io.Reader) (done bool) {
 			}
 		})
 	}
-	return done
+	return false
 }
 
 func environment(t *testing.T, gateway *harness.Gateway, hooks *hooks) []string {

@@ -44,6 +44,9 @@ func TestPathsAndMethods(t *testing.T) {
 			if got.status != tc.status || string(got.header.Peek("Allow")) != tc.allow {
 				t.Errorf("got %d, Allow %q; want %d, %q", got.status, got.header.Peek("Allow"), tc.status, tc.allow)
 			}
+			if text := map[int]string{404: "Not found\n", 405: "Method not allowed\n"}[tc.status]; tc.status >= 400 && got.body != text {
+				t.Errorf("got %q, want %q", got.body, text)
+			}
 			if cors := got.header.Peek("Access-Control-Allow-Origin"); cors != nil {
 				t.Errorf("CORS for %q", cors)
 			}

@@ -1,0 +1,104 @@
+package judges
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	pusher "github.com/pusher/pusher-http-go/v5"
+
+	"github.com/offramp/offramp/integration/harness"
+)
+
+// browser lets one major of pusher-js judge in headless Chromium, where it has
+// the transports that it lacks under Node.
+func browser(t *testing.T, gateway *harness.Gateway, module string) {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	site := &site{module: module, client: &pusher.Client{AppID: harness.AppID, Key: harness.Key, Secret: harness.Secret, Host: gateway.Addr}}
+	lines, written := io.Pipe()
+	site.lines = written
+	server := httptest.NewServer(site.handler())
+	defer server.Close()
+	cmd := exec.CommandContext(ctx, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-first-run", "--disable-background-networking", "--user-data-dir="+t.TempDir(), site.page(server.URL, gateway))
+	cmd.WaitDelay = 5 * time.Second
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start Chromium: %v; scripts/install-test-deps.sh installs it", err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		_ = written.Close() // no more lines will come
+	}()
+	done := report(t, lines)
+	_ = lines.Close()
+	_ = cmd.Process.Kill()
+	if err := <-ended; !done {
+		t.Errorf("the browser ended early: %v", err)
+	}
+}
+
+// site is the customer's web site and server.
+type site struct {
+	module string
+	client *pusher.Client
+	lines  io.Writer
+}
+
+func (s *site) page(base string, gateway *harness.Gateway) string {
+	host, port, _ := strings.Cut(gateway.Addr, ":")
+	query := url.Values{
+		"host": {host}, "port": {port}, "key": {harness.Key},
+		"run": {s.module + strconv.FormatInt(time.Now().UnixMilli(), 36)},
+	}
+	return base + "/judge.html?" + query.Encode()
+}
+
+func (s *site) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /", http.FileServer(http.Dir("browser")))
+	mux.HandleFunc("GET /pusher.js", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeFile(w, r, filepath.Join("node", "node_modules", s.module, "dist", "web", "pusher.js"))
+	})
+	mux.HandleFunc("POST /auth", s.auth)
+	mux.HandleFunc("POST /trigger", s.trigger)
+	mux.HandleFunc("POST /lines", func(_ http.ResponseWriter, r *http.Request) {
+		line, _ := io.ReadAll(r.Body)
+		_, _ = s.lines.Write(append(line, '\n'))
+	})
+	return mux
+}
+
+func (s *site) auth(w http.ResponseWriter, r *http.Request) {
+	form, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	answer, err := s.client.AuthorizePresenceChannel(form, pusher.MemberData{UserID: r.URL.Query().Get("user")})
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
+		return
+	}
+	_, _ = w.Write(answer)
+}
+
+// trigger publishes the body as the text that the event's data is.
+func (s *site) trigger(w http.ResponseWriter, r *http.Request) {
+	data, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = s.client.Trigger(r.URL.Query().Get("channel"), r.URL.Query().Get("event"), string(data))
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+	}
+}
