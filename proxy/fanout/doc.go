@@ -8,6 +8,9 @@
 // anything: a lone frame is flushed as soon as the goroutines that are ready
 // to run have had their turn.
 //
+// An Outbox is the Outlet of a WebSocket connection: one non-blocking write
+// where the kernel takes it, a bounded queue of references where it does not.
+//
 // Invariants, each held by a test:
 //
 //   - Frames of a group reach each member in the order of Append.
