@@ -137,7 +137,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	g.front = front.New(front.Settings{
-		Prefix: config.PathPrefix, WebSocket: g.relay, Stream: g.streams, API: g.relay.ServeAPI, TLS: tlsConfig, Log: o.log,
+		Prefix: config.PathPrefix, WebSocket: g.relay, Stream: g.streams, API: g.relay.ServeAPI, TLS: tlsConfig,
+		MaxBodyBytes: httpapi.MaxBody(limitsOf(config.Apps)...), Log: o.log,
 	})
 
 	g.metrics = prometheus.NewRegistry()
@@ -215,6 +216,14 @@ func (g *gateway) watchers() []tap.Watcher {
 }
 
 func hasUpstream(a *proxy.App) bool { return a.Upstream != nil }
+
+func limitsOf(list []*proxy.App) []proxy.Limits {
+	limits := make([]proxy.Limits, len(list))
+	for i, a := range list {
+		limits[i] = a.Limits
+	}
+	return limits
+}
 
 func hasWebhooks(a *proxy.App) bool { return len(a.Webhooks) > 0 }
 
