@@ -243,7 +243,6 @@ func TestSendThatIsRefused(t *testing.T) {
 			status  int
 			want    string
 		}{
-			"T226 unknown session": {session: "1/unknown1", body: "[]", status: 404, want: "No such session\n"},
 			"empty body":           {session: "1/session1", status: 500, want: "Payload expected."},
 			"broken JSON":          {session: "1/session1", body: `["x`, status: 500, want: "Broken JSON encoding."},
 			"JSON of another kind": {session: "1/session1", body: `{"a":1}`, status: 500, want: "Broken JSON encoding."},
@@ -261,6 +260,12 @@ func TestSendThatIsRefused(t *testing.T) {
 		}
 		g.post("1/session1", "xhr_send", sending("still there")).wantStatus(http.StatusNoContent)
 		r.wantMessages("still there")
+	})
+}
+
+func TestT226UnknownSession(t *testing.T) {
+	run(t, func(t *testing.T, g *gateway) {
+		g.post("1/unknown1", "xhr_send", "[]").wantStatus(http.StatusNotFound).wantBody("No such session\n")
 	})
 }
 
