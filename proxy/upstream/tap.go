@@ -153,7 +153,8 @@ func (t *tap) open(ctx context.Context) (soon bool) {
 		t.relay.settings.Log.Warn().Err(err).Str("app", t.app).Msg("tap on the upstream is closed")
 	}
 	var closed *websocket.CloseError
-	return soon && !(errors.As(err, &closed) && closed.Code >= 4000 && closed.Code < 4100) // it would only be refused again
+	refused := errors.As(err, &closed) && closed.Code >= 4000 && closed.Code < 4100 // and would be again
+	return soon && !refused
 }
 
 func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {

@@ -194,6 +194,9 @@ func (t *tap) detach(since time.Time, err error) {
 func (t *tap) connect(ctx context.Context) (heard time.Time, err error) {
 	dialer := websocket.Dialer{HandshakeTimeout: t.config.Timeout, NetDialContext: (&net.Dialer{Timeout: t.config.Timeout}).DialContext}
 	conn, resp, err := dialer.DialContext(ctx, t.config.websocketURL(), nil)
+	if resp != nil {
+		_ = resp.Body.Close() // of a refusal; of an upgrade it is empty
+	}
 	if err != nil {
 		if resp != nil {
 			err = fmt.Errorf("%w (status %d)", err, resp.StatusCode)
