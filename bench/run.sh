@@ -3,7 +3,7 @@
 # side-by-side table in a network namespace of its own. Arguments go to the
 # suite: bench/run.sh -short -runs 1 -cases fanout
 #
-# Wants two CPUs to itself, 20,000 descriptors and about an hour for the whole
+# Wants two CPUs to itself, 20,000 descriptors and about an hour and a half for the whole
 # table. Results are kept in bin/bench/results.jsonl, one line a run.
 set -eu
 cd "$(dirname "$0")/.."
