@@ -79,8 +79,11 @@ func (s *Server) requestToken(r tokenRequest) (tokenDetails, error) {
 	if limit := s.options.TokenTTL; limit > 0 {
 		ttl = min(ttl, limit)
 	}
+	s.mu.Lock()
+	issued := max(now.UnixMilli(), s.revokedUntil+1) // never in the millisecond of a revocation
+	s.mu.Unlock()
 	d := tokenDetails{
-		KeyName: r.KeyName, Issued: now.UnixMilli(), Expires: now.Add(ttl).UnixMilli(), Capability: r.Capability, ClientID: r.ClientID,
+		KeyName: r.KeyName, Issued: issued, Expires: now.Add(ttl).UnixMilli(), Capability: r.Capability, ClientID: r.ClientID,
 	}
 	d.Token = s.seal(d)
 	return d, nil

@@ -144,7 +144,6 @@ func (s *Server) ExpireTokens() {
 	s.mu.Lock()
 	s.revokedUntil = time.Now().UnixMilli()
 	s.mu.Unlock()
-	time.Sleep(time.Millisecond) // the next token is issued in a later millisecond
 	s.disconnect(errorf(40142, 401, "token expired"))
 }
 
