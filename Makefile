@@ -41,9 +41,10 @@ vuln:
 unit:
 	$(GO) test -race -timeout 10m $$($(GO) list ./... | grep -v /integration)
 
+# About an hour and a half on two idle processors; arguments for a look at some
+# of it: make bench BENCH="-short -runs 1 -cases fanout"
 bench:
-	scripts/install-test-deps.sh bench
-	$(GO) run ./cmd/offramp bench
+	bench/run.sh $(BENCH)
 
 generate:
 	$(GO) generate ./...

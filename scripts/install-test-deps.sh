@@ -3,7 +3,6 @@
 #
 #   install-test-deps.sh test   Debian packages, npm packages, and what integration/judges needs of other languages;
 #                               soketi, which the pusher translator meets, is among those of bench
-#   install-test-deps.sh bench  the same for the servers that bench compares with
 #   install-test-deps.sh lint   golangci-lint, into bin/
 #   install-test-deps.sh vuln   govulncheck, into bin/
 set -euo pipefail
@@ -61,8 +60,7 @@ tool() {
 
 case "${1:-test}" in
   test) debian; npm_packages integration; npm_packages bench; integration/judges/install.sh ;;
-  bench) debian; npm_packages bench ;;
   lint) tool golangci-lint "$golangci_version" github.com/golangci/golangci-lint/v2/cmd/golangci-lint ;;
   vuln) tool govulncheck "$govulncheck_version" golang.org/x/vuln/cmd/govulncheck ;;
-  *) echo "usage: install-test-deps.sh test|bench|lint|vuln" >&2; exit 1 ;;
+  *) echo "usage: install-test-deps.sh test|lint|vuln" >&2; exit 1 ;;
 esac
