@@ -42,7 +42,7 @@ npm_packages() {
   while IFS= read -r lock; do
     dir=$(dirname "$lock")
     if [ ! -e "$dir/node_modules/.package-lock.json" ] || [ "$lock" -nt "$dir/node_modules/.package-lock.json" ]; then
-      (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
+      (cd "$dir" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
       touch "$dir/node_modules/.package-lock.json"
     fi
   done < <(git ls-files "$1/*package-lock.json")
