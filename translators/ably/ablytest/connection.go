@@ -26,6 +26,7 @@ type connection struct {
 	who      identity
 	attached map[string]bool // channels
 	last     int64           // highest msgSerial that was handled; -1: none
+	refused  map[int64]error // msgSerials that were refused
 	out      *transport      // nil: cut
 	leaving  *time.Timer     // members leave
 	ending   *time.Timer     // cannot be resumed any more
@@ -99,7 +100,7 @@ func (s *Server) enter(t *transport, f format, who identity, resume string, echo
 		}
 	}
 	if c == nil {
-		c = &connection{server: s, id: randomID(5), attached: map[string]bool{}, last: -1}
+		c = &connection{server: s, id: randomID(5), attached: map[string]bool{}, last: -1, refused: map[int64]error{}}
 		s.connections[c.id] = c
 	}
 	if c.out != nil {
@@ -324,13 +325,22 @@ func (c *connection) handle(t *transport, f frame) bool {
 	return true
 }
 
+// maxRefused bounds the memory of refused frames.
+const maxRefused = 1000
+
 // answer acknowledges a frame or refuses it. One that was handled before the
-// connection was resumed is acknowledged only. Called with mu held.
+// connection was resumed gets the answer that it got then. Called with mu held.
 func (c *connection) answer(f frame, handle func() error) {
-	var err error
+	err := c.refused[f.MsgSerial]
 	if f.MsgSerial > c.last {
 		err = handle()
 		c.last = f.MsgSerial
+	}
+	if err != nil {
+		if len(c.refused) >= maxRefused {
+			clear(c.refused)
+		}
+		c.refused[f.MsgSerial] = err
 	}
 	reply := frame{Action: actionAck, MsgSerial: f.MsgSerial, Count: 1}
 	if err != nil {

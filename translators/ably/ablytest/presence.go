@@ -75,7 +75,7 @@ func (s *Server) leaveAll(c *connection) {
 			delete(ch.members, key)
 			leave := presenceLeave
 			m.Action, m.Timestamp = &leave, time.Now().UnixMilli()
-			m.ID = fmt.Sprintf("%s-synthesised:0:0", c.id)
+			m.ID = fmt.Sprintf("synthesised-%s:0:0", c.id) // clients tell by the start whether the member itself has left
 			ch.tellPresence(m)
 		}
 	}
