@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
@@ -72,7 +73,7 @@ func FuzzDecodeFrame(f *testing.F) {
 		_, _ = decodeEstablished(raw)
 		_ = decodeError(raw)
 		got, err := decodeFrame(raw)
-		if err != nil || got.user != "" {
+		if err != nil || got.user != "" || !utf8.Valid(raw) { // text frames are UTF-8 (RFC 6455, 5.6)
 			return
 		}
 		again, err := decodeFrame(protocol.AppendEvent(nil, got.channel, got.event, got.data, ""))
