@@ -23,7 +23,10 @@ import (
 func browser(t *testing.T, gateway *harness.Gateway, module string) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	site := &site{module: module, client: &pusher.Client{AppID: harness.AppID, Key: harness.Key, Secret: harness.Secret, Host: gateway.Addr}}
+	site := &site{module: module, client: &pusher.Client{
+		AppID: harness.AppID, Key: harness.Key, Secret: harness.Secret, Host: gateway.Addr,
+		HTTPClient: &http.Client{Timeout: 10 * time.Second}, // one made on first use would be a race between two pages
+	}}
 	lines, written := io.Pipe()
 	site.lines = written
 	server := httptest.NewServer(site.handler())
