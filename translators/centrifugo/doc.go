@@ -1,4 +1,4 @@
-// Package centrifugo translates to a Centrifugo server, version 5.
+// Package centrifugo translates to a Centrifugo server, version 5 or 6.
 //
 // Events are published over the server's HTTP API, in batches, with the mirror
 // id as idempotency key (api.go), and observed by client connections of the
