@@ -230,7 +230,7 @@ func TestReceiverOutage(t *testing.T) {
 			for i := range 3 * concurrency {
 				r.offer(clientEvent("1", fmt.Sprintf("private-%d", i), "poison"))
 			}
-			time.Sleep(2 * time.Minute)
+			time.Sleep(4 * time.Minute) // each of them has been tried, if only one every freshEvery
 			r.got()
 			r.offer(clientEvent("1", "private-b", "other"))
 			time.Sleep(freshEvery + time.Second)
