@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,7 +27,10 @@ func (l *Ledger) Run(ctx context.Context) error {
 	every := min(l.settings.Lease/10, time.Second)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	k := keeper{Ledger: l}
+	k := keeper{Ledger: l, expired: make(chan []string, 1)}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { k.reapExpired(ctx) })
 	for {
 		k.beat(ctx)
 		select {
@@ -51,6 +55,9 @@ type keeper struct {
 	server string    // its run id
 	steady time.Time // since when everything is told under the present lease
 	told   bool      // it is
+	// expired holds leases that have run out, for a goroutine beside the one
+	// that must renew this node's: telling of what they had takes its time.
+	expired chan []string
 }
 
 // away notes that Redis does not answer, or has lost what it knew.
@@ -86,7 +93,7 @@ func (k *keeper) beat(ctx context.Context) {
 		case state == 0:
 			k.away("redis does not know this node's lease")
 		case k.told && k.exact:
-			k.reapAll(ctx, expired)
+			k.offerExpired(expired)
 			return
 		}
 	}

@@ -12,12 +12,31 @@ import (
 // reapMost is how many entries one script removes: others wait meanwhile.
 const reapMost = 200
 
-// reapAll removes what nodes have left whose leases have run out. A node that
-// has only just come back itself leaves the others time to do so too.
-func (k *keeper) reapAll(ctx context.Context, leases []string) {
-	if time.Since(k.steady) <= settle {
+// offerExpired has leases reaped that have run out. A node that has only just
+// come back itself leaves the others time to do so too.
+func (k *keeper) offerExpired(leases []string) {
+	if len(leases) == 0 || time.Since(k.steady) <= settle {
 		return
 	}
+	select {
+	case k.expired <- leases:
+	default: // they are found again at the next beat
+	}
+}
+
+// reapExpired removes what nodes have left whose leases have run out.
+func (k *keeper) reapExpired(ctx context.Context) {
+	for {
+		select {
+		case leases := <-k.expired:
+			k.reapAll(ctx, leases)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *keeper) reapAll(ctx context.Context, leases []string) {
 	for _, lease := range leases {
 		k.log.Warn().Str("lease", lease).Msg("a node is dead; its entries are removed")
 		if err := k.reap(ctx, lease, false, k.changed); err != nil {
