@@ -95,10 +95,26 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 
+	// The other nodes, if there are any.
+	node, err := randomNode()
+	if err != nil {
+		return nil, err
+	}
+	hooks := webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log}
+	between := engine.Settings{
+		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
+	}
+	if config.Cluster.Redis != nil {
+		if g.cluster, err = g.newCluster(node); err != nil {
+			return nil, err
+		}
+		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
+		hooks.Departures = g.cluster.Departures
+	}
+
 	// Those who watch.
 	g.feed = tap.NewFeed(feedQueue)
-	g.outbox, err = webhooks.New(webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log})
-	if err != nil {
+	if g.outbox, err = webhooks.New(hooks); err != nil {
 		return nil, err
 	}
 	if g.inventory, err = inventory.New(inventory.Settings{DB: g.db, Log: o.log}); err != nil {
@@ -112,19 +128,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	records := tap.New(watchers...)
 
 	// Those who serve.
-	node, err := randomNode()
-	if err != nil {
-		return nil, err
-	}
-	between := engine.Settings{
-		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: records, Log: o.log,
-	}
-	if config.Cluster.Redis != nil {
-		if g.cluster, err = g.newCluster(node); err != nil {
-			return nil, err
-		}
-		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
-	}
+	between.Tap = records
 	g.engine = engine.New(between)
 	g.sessions = session.New(session.Settings{Apps: g.apps, Connect: g.connect, Log: o.log})
 	g.websocket = websocket.New(websocket.Settings{Sessions: g.sessions, Log: o.log})

@@ -46,6 +46,9 @@ var ErrAway = errors.New("redis: not reachable, or not complete yet after it was
 type Backend struct {
 	Broker *Broker
 	Ledger *Ledger
+	// Departures are held back for the webhooks of all nodes.
+	Departures *Departures
+
 	client *redis.Client
 }
 
@@ -69,7 +72,7 @@ func New(s Settings) (*Backend, error) {
 		s.Lease = DefaultLease
 	}
 	client := redis.NewClient(options)
-	return &Backend{Broker: newBroker(s, client), Ledger: newLedger(s, client), client: client}, nil
+	return &Backend{Broker: newBroker(s, client), Ledger: newLedger(s, client), Departures: &Departures{keys{s.Prefix}, client}, client: client}, nil
 }
 
 func trust(options *redis.Options, pem []byte) error {

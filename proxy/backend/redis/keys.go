@@ -67,4 +67,6 @@ func (k keys) topicChannel(t proxy.Topic) string {
 	return k.prefix + "e:" + strconv.Itoa(len(t.App)) + ":" + t.App + ":" + string(t.Channel)
 }
 
+func (k keys) departure(key string) string { return k.prefix + "d:" + key }
+
 func (k keys) nodeChannel(node uint64) string { return k.prefix + "n:" + strconv.FormatUint(node, 16) }

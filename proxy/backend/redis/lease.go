@@ -27,10 +27,10 @@ func (l *Ledger) Run(ctx context.Context) error {
 	every := min(l.settings.Lease/10, time.Second)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	k := keeper{Ledger: l, expired: make(chan []string, 1)}
+	k := keeper{Ledger: l, jobs: make(chan func(context.Context), 1)}
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	wg.Go(func() { k.reapExpired(ctx) })
+	wg.Go(func() { k.work(ctx) })
 	for {
 		k.beat(ctx)
 		select {
@@ -55,9 +55,9 @@ type keeper struct {
 	server string    // its run id
 	steady time.Time // since when everything is told under the present lease
 	told   bool      // it is
-	// expired holds leases that have run out, for a goroutine beside the one
-	// that must renew this node's: telling of what they had takes its time.
-	expired chan []string
+	// jobs are done beside the goroutine that must renew the lease: telling of
+	// many changes takes its time.
+	jobs chan func(context.Context)
 }
 
 // away notes that Redis does not answer, or has lost what it knew.

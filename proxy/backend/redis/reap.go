@@ -19,23 +19,24 @@ func (k *keeper) offerExpired(leases []string) {
 		return
 	}
 	select {
-	case k.expired <- leases:
+	case k.jobs <- func(ctx context.Context) { k.reapAll(ctx, leases) }:
 	default: // they are found again at the next beat
 	}
 }
 
-// reapExpired removes what nodes have left whose leases have run out.
-func (k *keeper) reapExpired(ctx context.Context) {
+// work does jobs, one after the other, until ctx ends.
+func (k *keeper) work(ctx context.Context) {
 	for {
 		select {
-		case leases := <-k.expired:
-			k.reapAll(ctx, leases)
+		case job := <-k.jobs:
+			job(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// reapAll removes what nodes have left whose leases have run out.
 func (k *keeper) reapAll(ctx context.Context, leases []string) {
 	for _, lease := range leases {
 		k.log.Warn().Str("lease", lease).Msg("a node is dead; its entries are removed")

@@ -16,9 +16,7 @@ import (
 func (k *keeper) retell(ctx context.Context) {
 	var changes []proxy.Change
 	err := k.retellAll(ctx, func(c proxy.Change) { changes = append(changes, c) })
-	for _, c := range changes {
-		k.changed(c)
-	}
+	k.announce(ctx, changes, nil)
 	if err != nil {
 		k.log.Warn().Err(err).Msg("redis was not told everything yet")
 	}
@@ -119,17 +117,32 @@ func (k *keeper) finish(ctx context.Context) {
 	var changes []proxy.Change
 	note := func(c proxy.Change) { changes = append(changes, c) }
 	err := k.makeUp(ctx, note)
-	for _, c := range changes {
-		k.changed(c)
+	returned := k.settings.Returned
+	if err != nil {
+		returned = nil
 	}
+	k.announce(ctx, changes, returned)
 	if err != nil {
 		k.log.Warn().Err(err).Msg("what was put off while redis was away cannot be made up for yet")
 		k.away(err.Error())
 		return
 	}
 	k.log.Info().Str("lease", k.lease).Int("changes", len(changes)).Msg("presence and counts are exact again")
-	if k.settings.Returned != nil {
-		k.settings.Returned()
+}
+
+// announce has changes told in their order, and then calls done.
+func (k *keeper) announce(ctx context.Context, changes []proxy.Change, done func()) {
+	job := func(context.Context) {
+		for _, c := range changes {
+			k.changed(c)
+		}
+		if done != nil {
+			done()
+		}
+	}
+	select {
+	case k.jobs <- job:
+	case <-ctx.Done():
 	}
 }
 
