@@ -18,31 +18,47 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// startRedis runs a Redis server that keeps nothing, and returns its URL.
-func startRedis(t *testing.T) string {
+// redisServer is a Redis server that keeps nothing on disk.
+type redisServer struct {
+	t    *testing.T
+	port string
+	cmd  *exec.Cmd
+}
+
+func startRedis(t *testing.T) *redisServer {
 	t.Helper()
 	_, port, _ := strings.Cut(harness.FreeAddr(t), ":")
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("start redis-server (Debian package redis-server): %v", err)
+	s := &redisServer{t: t, port: port}
+	t.Cleanup(s.kill)
+	s.start()
+	return s
+}
+
+func (s *redisServer) start() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return "redis://127.0.0.1:" + port + "/0"
+}
+
+func (s *redisServer) kill() {
+	if s.cmd != nil && s.cmd.Process != nil {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	}
 }
 
 // startCluster runs gateways that meet at one Redis.
-func startCluster(t *testing.T, size int, apps string) []*harness.Gateway {
+func startCluster(t *testing.T, size int, apps string) ([]*harness.Gateway, *redisServer) {
 	t.Helper()
 	redis := startRedis(t)
 	nodes := make([]*harness.Gateway, size)
 	for i := range nodes {
-		nodes[i] = harness.Start(t, apps, fmt.Sprintf("cluster: {redis: {url: %q, prefix: \"it:\"}}", redis))
+		nodes[i] = harness.Start(t, apps, fmt.Sprintf("cluster: {redis: {url: \"redis://127.0.0.1:%s/0\", prefix: \"it:\"}}", redis.port))
 	}
-	return nodes
+	return nodes, redis
 }
 
 // clusterClient is a client of one node that keeps all it is sent.
@@ -160,7 +176,7 @@ func patiently(t *testing.T, what string, done func() bool) {
 func TestThreeNodesAreOneGateway(t *testing.T) {
 	hooks := newHookLog(t)
 	hooks.up()
-	nodes := startCluster(t, 3, harness.DefaultApps+`    webhooks:
+	nodes, _ := startCluster(t, 3, harness.DefaultApps+`    webhooks:
       - url: `+hooks.url+`
         events: [channel_occupied, channel_vacated, member_added, member_removed]
 `)
@@ -265,7 +281,7 @@ func TestThreeNodesAreOneGateway(t *testing.T) {
 // A node that is paused for longer than its lease sends its clients away when
 // it wakes: to come back at once, with 4200.
 func TestPausedNodeDropsItsClients(t *testing.T) {
-	nodes := startCluster(t, 2, harness.DefaultApps)
+	nodes, _ := startCluster(t, 2, harness.DefaultApps)
 	ghost, other := dialNode(t, nodes[0]), dialNode(t, nodes[1])
 	ghost.join("presence-room", "ghost")
 	other.join("presence-room", "other")
@@ -291,4 +307,60 @@ func TestPausedNodeDropsItsClients(t *testing.T) {
 	again := dialNode(t, nodes[0])
 	again.join("presence-room", "ghost")
 	eventually(t, "it is told to be back", func() bool { return other.count("member_added", user("ghost")) == 1 })
+}
+
+// Redis goes away and comes back empty: connections stay, publishes are
+// refused meanwhile, and soon after all is as true as before.
+func TestRedisRestartsUnderTwoNodes(t *testing.T) {
+	hooks := newHookLog(t)
+	hooks.up()
+	nodes, redis := startCluster(t, 2, harness.DefaultApps+`    webhooks:
+      - url: `+hooks.url+`
+        events: [channel_occupied, channel_vacated, member_added, member_removed]
+`)
+	a, b, c := dialNode(t, nodes[0]), dialNode(t, nodes[1]), dialNode(t, nodes[0])
+	a.join("presence-room", "ann")
+	b.join("presence-room", "bob")
+	c.join("presence-room", "cid")
+	c.join("private-c", "")
+	hooks.await("channel_occupied private-c", 10*time.Second)
+	redis.kill()
+	eventually(t, "publishing is refused", func() bool { return serverOf(nodes[0]).Trigger("presence-room", "lost", "") != nil })
+	_ = c.conn.Close()
+	time.Sleep(3 * time.Second)
+	redis.start()
+	back := time.Now()
+	for i, g := range nodes {
+		eventually(t, "presence is exact", func() bool {
+			return usersOn(g, "presence-room") == "ann bob" || usersOn(g, "presence-room") == "bob ann"
+		})
+		eventually(t, "counts are exact", func() bool { return countOn(g, "presence-room") == 2 && countOn(g, "private-c") == 0 })
+		eventually(t, "publishing works", func() bool { return serverOf(g).Trigger("presence-room", "back", fmt.Sprint(i)) == nil })
+	}
+	if took := time.Since(back); took > 5*time.Second {
+		t.Errorf("it took %v, want 5 s", took)
+	}
+	eventually(t, "both have both events", func() bool { return a.count(`"back"`) == 2 && b.count(`"back"`) == 2 })
+	eventually(t, "the end during the outage is told", func() bool {
+		return a.count("member_removed", user("cid")) == 1 && b.count("member_removed", user("cid")) == 1
+	})
+	for _, c := range []*clusterClient{a, b} {
+		if n := c.count("member_removed"); n != 1 {
+			t.Errorf("told of %d members removed, want one: %q", n, c.frames)
+		}
+		if c.count(`"lost"`) != 0 {
+			t.Error("an event that was refused has been delivered")
+		}
+	}
+	hooks.await("channel_vacated private-c", 10*time.Second)
+	time.Sleep(time.Second)
+	got := hooks.seen()
+	slices.Sort(got)
+	want := []string{
+		"channel_occupied presence-room", "channel_occupied private-c", "channel_vacated private-c",
+		"member_added presence-room", "member_added presence-room", "member_added presence-room", "member_removed presence-room",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("webhooks %q, want %q", got, want)
+	}
 }
