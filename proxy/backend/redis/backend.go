@@ -1,8 +1,6 @@
 package redis
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -15,11 +13,10 @@ import (
 
 // Settings are what a Backend is made of.
 type Settings struct {
-	URL    proxy.Secret // redis://user:password@host:port/db, or rediss:// for TLS
-	Prefix string       // in front of every key and pub/sub channel
-	CA     []byte       // PEM certificates that a TLS server's is checked against; nil: the system's
-	Node   uint64       // the engine's: events are known by it
-	Lease  time.Duration
+	URL    proxy.Secret  // redis://user:password@host:port/db, or rediss:// for TLS
+	Prefix string        // in front of every key and pub/sub channel
+	Node   uint64        // the engine's: events are known by it
+	Lease  time.Duration // 0: DefaultLease
 	// Fenced is called when the others have taken this node for dead: what its
 	// clients were shown since may be untrue.
 	Fenced func()
@@ -58,11 +55,6 @@ func New(s Settings) (*Backend, error) {
 	if err != nil {
 		return nil, errors.New("redis: the URL cannot be used: write redis://host:6379/0, or rediss:// for TLS") // the cause repeats the password
 	}
-	if s.CA != nil {
-		if err := trust(options, s.CA); err != nil {
-			return nil, err
-		}
-	}
 	options.MaxRetries = -1 // a publish that was tried twice may arrive twice
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = timeout, timeout, timeout
 	options.ContextTimeoutEnabled = true
@@ -73,19 +65,6 @@ func New(s Settings) (*Backend, error) {
 	}
 	client := redis.NewClient(options)
 	return &Backend{Broker: newBroker(s, client), Ledger: newLedger(s, client), Departures: &Departures{keys{s.Prefix}, client}, client: client}, nil
-}
-
-func trust(options *redis.Options, pem []byte) error {
-	if options.TLSConfig == nil {
-		return errors.New("redis: a CA is given but the URL is not rediss://")
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return errors.New("redis: the CA holds no PEM certificate")
-	}
-	options.TLSConfig.RootCAs = pool
-	options.TLSConfig.MinVersion = tls.VersionTLS12
-	return nil
 }
 
 // Healthy returns why the node is not one with the others; nil if it is.

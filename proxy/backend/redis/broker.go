@@ -35,10 +35,22 @@ type Broker struct {
 	lanes [lanes]sync.RWMutex
 
 	mu     sync.Mutex
-	link   *link                          // nil: there is none
-	topics map[string]bool                // wanted, by pub/sub channel; true: Redis has confirmed it
-	own    map[proxy.EventID]*proxy.Event // published here and not back yet
+	link   *link                       // nil: there is none
+	topics map[string]bool             // wanted, by pub/sub channel; true: Redis has confirmed it
+	own    map[proxy.EventID]published // by this node, and not back yet
 }
+
+// published is an event that is on its way.
+type published struct {
+	event *proxy.Event
+	// failed: its publisher was told so, but Redis may have it. If it comes
+	// back, it is delivered here as everywhere.
+	failed bool
+}
+
+// maxOwn bounds the events on their way. One that has failed is not waited
+// for beyond it.
+const maxOwn = 1 << 16
 
 const lanes = 64
 
@@ -47,7 +59,7 @@ var _ proxy.Broker = (*Broker)(nil)
 func newBroker(s Settings, client *redis.Client) *Broker {
 	return &Broker{
 		keys: keys{s.Prefix}, node: s.Node, client: client, returned: s.Returned, log: s.Log, seed: maphash.MakeSeed(),
-		linked: make(chan struct{}), topics: make(map[string]bool), own: make(map[proxy.EventID]*proxy.Event),
+		linked: make(chan struct{}), topics: make(map[string]bool), own: make(map[proxy.EventID]published),
 	}
 }
 
@@ -77,6 +89,9 @@ func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 	if err := b.await(ctx); err != nil {
 		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
 	}
+	// Whether the caller still waits must not decide who gets the event.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
 	channel := b.keys.topicChannel(ev.Topic)
 	lane := b.lane(channel)
 	lane.RLock()
@@ -95,7 +110,7 @@ func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 		})
 	}
 	if err != nil {
-		b.takeOwn(ev.ID)
+		b.doubt(ev.ID)
 		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
 	}
 	return nil
@@ -119,7 +134,7 @@ func (b *Broker) begin(channel string, ev *proxy.Event) (subscribed bool, err er
 	if b.link == nil {
 		return false, ErrAway
 	}
-	b.own[ev.ID] = ev
+	b.own[ev.ID] = published{event: ev}
 	return b.topics[channel], nil
 }
 
@@ -127,9 +142,22 @@ func (b *Broker) begin(channel string, ev *proxy.Event) (subscribed bool, err er
 func (b *Broker) takeOwn(id proxy.EventID) *proxy.Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ev := b.own[id]
+	ev := b.own[id].event
 	delete(b.own, id)
 	return ev
+}
+
+// doubt notes that an event may or may not come back.
+func (b *Broker) doubt(id proxy.EventID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, on := b.own[id]; on {
+		if p.failed = true; len(b.own) < maxOwn {
+			b.own[id] = p
+		} else {
+			delete(b.own, id)
+		}
+	}
 }
 
 // Subscribe implements proxy.Broker. It waits for Redis to confirm.

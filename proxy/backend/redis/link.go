@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,12 +159,14 @@ func (b *Broker) detach() {
 func (b *Broker) recoverOwn(deliver func(*proxy.Event)) {
 	b.mu.Lock()
 	late := make([]*proxy.Event, 0, len(b.own))
-	for _, ev := range b.own {
-		late = append(late, ev)
+	for _, p := range b.own {
+		if !p.failed {
+			late = append(late, p.event)
+		}
 	}
 	clear(b.own)
 	b.mu.Unlock()
-	slices.SortFunc(late, func(x, y *proxy.Event) int { return int(x.ID.Seq) - int(y.ID.Seq) })
+	slices.SortFunc(late, func(x, y *proxy.Event) int { return cmp.Compare(x.ID.Seq, y.ID.Seq) })
 	for _, ev := range late {
 		deliver(ev)
 	}

@@ -39,7 +39,7 @@ func (k *keeper) work(ctx context.Context) {
 // reapAll removes what nodes have left whose leases have run out.
 func (k *keeper) reapAll(ctx context.Context, leases []string) {
 	for _, lease := range leases {
-		k.log.Warn().Str("lease", lease).Msg("a node is dead; its entries are removed")
+		k.log.Warn().Str("lease", lease).Msg("the lease of a node has ended; what it has left is removed")
 		if err := k.reap(ctx, lease, false, k.changed); err != nil {
 			k.log.Warn().Err(err).Str("lease", lease).Msg("entries of a dead node are left for now")
 		}
