@@ -12,6 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/proxy"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -28,6 +31,7 @@ func described(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	config.Cluster.Redis = &configs.Redis{URL: proxy.NewSecret("redis://127.0.0.1:1/0")} // is not asked
 	g, err := newGateway(config, gatewayOptions{log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)

@@ -29,13 +29,14 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 		return errors.Join(listenError(g.config.Admin.Listen, "admin.listen", err), closeAll(listeners))
 	}
 
-	// Three rings, ended from the outside in: who lets clients in, who serves
-	// them, and who watches. Each must still be there while the one before it
-	// ends. The first failure in any of them ends all.
+	// Rings, ended from the outside in: who lets clients in, who serves them,
+	// the tie to other nodes, and who watches. Each must still be there while
+	// the one before it ends. The first failure in any of them ends all.
 	failed := make(chan error, 1)
 	memory := releaser{connections: g.sessions.Len}
 	watching := newRing(failed, memory.run, g.router.Run, g.outbox.Run, g.comparator.Run, g.inventory.Run, g.host.Run,
 		func(ctx context.Context) error { return g.admin.Run(ctx, operators) })
+	joined := newRing(failed, g.clusterParts()...)
 	serving := newRing(failed, g.engine.Run, g.doubles.Run, g.relay.Run, g.sessions.Run, g.websocket.Run, g.streams.Run)
 	entering := newRing(failed, func(ctx context.Context) error { return g.front.Run(ctx, listeners) })
 	if started != nil {
@@ -47,7 +48,7 @@ func (g *gateway) run(ctx context.Context, started func()) error {
 		g.drain()
 	case err = <-failed:
 	}
-	return errors.Join(err, entering.end(), serving.end(), watching.end())
+	return errors.Join(err, entering.end(), serving.end(), joined.end(), watching.end())
 }
 
 func closeAll(listeners []net.Listener) error {

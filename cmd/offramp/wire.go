@@ -22,6 +22,7 @@ import (
 	"github.com/offramp/offramp/proxy/admin"
 	"github.com/offramp/offramp/proxy/apps"
 	"github.com/offramp/offramp/proxy/backend/memory"
+	"github.com/offramp/offramp/proxy/backend/redis"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/front"
 	"github.com/offramp/offramp/proxy/httpapi"
@@ -52,6 +53,7 @@ type gateway struct {
 	comparator *shadow.Comparator
 	inventory  *inventory.Inventory
 	host       *host.Host
+	cluster    *redis.Backend // the other nodes; nil: there are none
 	engine     *engine.Engine
 	sessions   *session.Server
 	websocket  *websocket.Server
@@ -93,10 +95,26 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 
+	// The other nodes, if there are any.
+	node, err := randomNode()
+	if err != nil {
+		return nil, err
+	}
+	hooks := webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log}
+	between := engine.Settings{
+		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
+	}
+	if config.Cluster.Redis != nil {
+		if g.cluster, err = g.newCluster(node); err != nil {
+			return nil, err
+		}
+		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
+		hooks.Departures = g.cluster.Departures
+	}
+
 	// Those who watch.
 	g.feed = tap.NewFeed(feedQueue)
-	g.outbox, err = webhooks.New(webhooks.Settings{DB: g.db, Apps: g.apps, Log: o.log})
-	if err != nil {
+	if g.outbox, err = webhooks.New(hooks); err != nil {
 		return nil, err
 	}
 	if g.inventory, err = inventory.New(inventory.Settings{DB: g.db, Log: o.log}); err != nil {
@@ -110,13 +128,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	records := tap.New(watchers...)
 
 	// Those who serve.
-	node, err := randomNode()
-	if err != nil {
-		return nil, err
-	}
-	g.engine = engine.New(engine.Settings{
-		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: records, Log: o.log,
-	})
+	between.Tap = records
+	g.engine = engine.New(between)
 	g.sessions = session.New(session.Settings{Apps: g.apps, Connect: g.connect, Log: o.log})
 	g.websocket = websocket.New(websocket.Settings{Sessions: g.sessions, Log: o.log})
 	g.streams = httpstream.New(httpstream.Settings{Sessions: g.sessions, Log: o.log})
@@ -147,6 +160,11 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		records, g.router, g.feed, g.outbox, g.host, g.comparator, g.engine, g.sessions, g.websocket, g.front, g.relay, api,
 	} {
 		if err = g.metrics.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	if g.cluster != nil {
+		if err = g.metrics.Register(g.cluster); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
 	}
@@ -260,6 +278,11 @@ func (g *gateway) connect(app *proxy.App, client proxy.Client, out session.Outle
 
 // close releases what newGateway opened.
 func (g *gateway) close() {
+	if g.cluster != nil {
+		if err := g.cluster.Close(); err != nil {
+			g.log.Error().Err(err).Msg("close the connection to redis")
+		}
+	}
 	if g.db != nil {
 		if err := g.db.Close(); err != nil {
 			g.log.Error().Err(err).Msg("close the database")
@@ -333,6 +356,11 @@ func (g *gateway) ready(context.Context) []string {
 	}
 	if g.engine.Draining() {
 		why = append(why, "draining")
+	}
+	if g.cluster != nil {
+		if err := g.cluster.Healthy(); err != nil {
+			why = append(why, err.Error())
+		}
 	}
 	return why
 }

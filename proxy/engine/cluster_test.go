@@ -66,16 +66,20 @@ func (n *busNode) Run(ctx context.Context, deliver func(*proxy.Event)) error {
 }
 
 // cluster returns running nodes that share their presence and a bus.
-func cluster(t *testing.T, size int) []*node {
-	b, presence := &bus{}, memory.NewPresence()
+func cluster(t *testing.T, size int) []*node { return countingCluster(t, size, false) }
+
+func countingCluster(t *testing.T, size int, counting bool) []*node {
+	b, presence, occupancy := &bus{}, memory.NewPresence(), memory.NewOccupancy()
 	nodes := make([]*node, size)
 	for i := range nodes {
 		broker := b.join()
 		nodes[i] = run(t, nodeSettings{
-			node:     uint64(i + 1),
-			kinds:    proxy.AllKinds,
-			broker:   func(proxy.Broker) proxy.Broker { return broker },
-			presence: func(proxy.Presence) proxy.Presence { return presence },
+			node:      uint64(i + 1),
+			kinds:     proxy.AllKinds,
+			broker:    func(proxy.Broker) proxy.Broker { return broker },
+			presence:  func(proxy.Presence) proxy.Presence { return presence },
+			occupancy: occupancy.Node(),
+			app:       func(a *proxy.App) { a.SubscriptionCounting = counting },
 		})
 	}
 	return nodes
@@ -179,4 +183,86 @@ func quiet(nodes []*node) bool {
 		}
 	}
 	return true
+}
+
+// recorded counts the records of a kind on all nodes.
+func recorded(nodes []*node, k proxy.Kind) (n int) {
+	for _, node := range nodes {
+		for _, r := range node.tap.all() {
+			if r.Kind == k {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Channels are occupied and vacated once, on whatever node, and their counts
+// are those of all nodes, for queries and for subscribers.
+func TestCountsOfEveryNode(t *testing.T) {
+	nodes := countingCluster(t, 3, true)
+	clients := make([]*client, len(nodes))
+	for i, n := range nodes {
+		clients[i] = n.dial()
+		clients[i].subscribe("c", "")
+	}
+	for i, n := range nodes {
+		state, err := n.Channel(t.Context(), n.topic("c"))
+		if err != nil || state.SubscriptionCount != 3 || !state.Occupied {
+			t.Errorf("node %d: Channel = %+v, %v; want 3 subscriptions", i, state, err)
+		}
+		list, err := n.Channels(t.Context(), testApp, "")
+		if err != nil || len(list) != 1 || list[0].SubscriptionCount != 3 {
+			t.Errorf("node %d: Channels = %+v, %v; want one with 3", i, list, err)
+		}
+		last := ""
+		eventually(t, "the count of all nodes is told last", func() bool {
+			for _, f := range clients[i].take() {
+				last = f
+			}
+			var told struct {
+				Count int `json:"subscription_count"`
+			}
+			if f := parse(t, last); f.Event == "pusher_internal:subscription_count" {
+				f.data(t, &told)
+			}
+			return told.Count == 3
+		})
+	}
+	for _, c := range clients {
+		c.conn.Close(1000, "")
+	}
+	if occupied, vacated := recorded(nodes, proxy.KindOccupied), recorded(nodes, proxy.KindVacated); occupied != 1 || vacated != 1 {
+		t.Errorf("recorded %d times as occupied, %d as vacated; want once each", occupied, vacated)
+	}
+}
+
+// What Presence and Occupancy find by themselves is told on every node, and
+// recorded by the one that it was told to.
+func TestChangesThatNoCallBroughtAbout(t *testing.T) {
+	nodes := cluster(t, 2)
+	c := nodes[1].dial()
+	c.subscribe("presence-a", `{"user_id":"here"}`)
+	presence := nodes[0].presence
+	if _, _, err := presence.Join(t.Context(), nodes[0].topic("presence-a"), proxy.Member{UserID: "gone"}, "9.9", 100); err != nil {
+		t.Fatal(err)
+	}
+	nodes[1].Resync()
+	eventually(t, "a member whose news were missed is told", func() bool {
+		return len(c.conn.joined.all()) == 1 && c.count() == 2
+	})
+	if _, err := presence.Leave(t.Context(), nodes[0].topic("presence-a"), "gone", "9.9"); err != nil {
+		t.Fatal(err)
+	}
+	c.take()
+	nodes[0].Apply(proxy.Change{Kind: proxy.MemberGone, Topic: nodes[0].topic("presence-a"), Member: proxy.Member{UserID: "gone"}})
+	nodes[0].Apply(proxy.Change{Kind: proxy.ChannelVacated, Topic: nodes[0].topic("other")})
+	eventually(t, "the end is told on the other node", func() bool { return c.count() == 1 })
+	if got := c.take(); parse(t, got[0]).Event != "pusher_internal:member_removed" {
+		t.Errorf("got %q", got)
+	}
+	if removed, vacated := recorded(nodes, proxy.KindMemberRemoved), recorded(nodes, proxy.KindVacated); removed != 1 || vacated != 1 {
+		t.Errorf("recorded %d members removed, %d channels vacated; want one each", removed, vacated)
+	}
+	nodes[0].tenant(testApp).each(func(ch *channel) { t.Errorf("channel %s is left over", ch.name) })
 }

@@ -48,7 +48,10 @@ func (e *Engine) countDue(ch *channel) {
 	defer ch.turn.Unlock()
 	ch.count.scheduled = false
 	app, ok := e.apps(ch.tenant.id)
-	if count := ch.group.Len(); ok && app.SubscriptionCounting && count != ch.count.value {
+	if !ok || !app.SubscriptionCounting {
+		return
+	}
+	if count := e.total(ch); count != ch.count.value {
 		e.tellCount(ch, count)
 	}
 }
@@ -58,6 +61,10 @@ func (e *Engine) tellCount(ch *channel, count int) {
 		ch.count.value = count
 		ch.count.told = time.Now()
 	}
-	e.append(ch, protocol.AppendSubscriptionCount(nil, ch.name, count))
+	if e.occupancy == nil {
+		e.append(ch, protocol.AppendSubscriptionCount(nil, ch.name, count))
+	} else {
+		e.tellCountEverywhere(ch, count)
+	}
 	e.offer(proxy.Record{Kind: proxy.KindSubscriptionCount, Topic: ch.topic(), Count: count})
 }

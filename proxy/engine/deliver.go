@@ -101,6 +101,9 @@ func (e *Engine) delivered(mark any, receivers int, at time.Time) {
 // deliverNews acts on news from an engine, perhaps this one.
 func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	ch := t.find(ev.Topic.Channel)
+	if ch != nil && ev.Name == newsCount {
+		e.deliverCount(ch, ev)
+	}
 	if ch == nil || ch.rare == nil {
 		return
 	}

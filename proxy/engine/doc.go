@@ -15,10 +15,11 @@
 //
 // # Several nodes
 //
-// Nodes share nothing but a Broker and a Presence. What one has to tell the
-// others, such as that a member has come, travels as an event (publish.go,
-// news). Counts of subscriptions, occupied and vacated, and kept events are
-// each node's own.
+// Nodes share nothing but a Broker, a Presence and an Occupancy (cluster.go).
+// What one has to tell the others, such as that a member has come, travels as
+// an event (publish.go, news). Whoever makes the change that is the first or
+// the last of its kind on all nodes records it, so that a webhook is sent
+// once. Kept events of cache channels are each node's own.
 //
 // # Locks, in the order in which they are taken
 //

@@ -30,6 +30,13 @@ func (e *Engine) Release(ctx context.Context, app string, over time.Duration, wh
 	return release(ctx, e.conns.all(func(c *Conn) bool { return c.tenant == t && which(c.id) }), over)
 }
 
+// Fence closes all present connections in the way of Drain, and refuses none.
+// It is for a node that others have taken for dead: its clients come back to
+// where the truth is known.
+func (e *Engine) Fence(ctx context.Context, over time.Duration) error {
+	return release(ctx, e.conns.all(nil), over)
+}
+
 func release(ctx context.Context, conns []*Conn, over time.Duration) error {
 	start := time.Now()
 	timer := time.NewTimer(0)

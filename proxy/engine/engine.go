@@ -20,8 +20,11 @@ type Settings struct {
 	Apps     func(id string) (*proxy.App, bool) // current configuration; called per command, so cheap
 	Broker   proxy.Broker
 	Presence proxy.Presence
-	Tap      Tap // nil: nobody watches
-	Log      zerolog.Logger
+	// Occupancy adds up the nodes' subscriptions. Nil: this is the only node,
+	// and its own counts are the truth.
+	Occupancy proxy.Occupancy
+	Tap       Tap // nil: nobody watches
+	Log       zerolog.Logger
 }
 
 // Tap is where the engine's records go.
@@ -47,14 +50,15 @@ type Outlet interface {
 // Engine serves the channels of one node.
 type Engine struct {
 	// Set at construction.
-	node     uint64
-	apps     func(id string) (*proxy.App, bool)
-	broker   proxy.Broker
-	presence proxy.Presence
-	tap      Tap
-	log      zerolog.Logger
-	started  time.Time
-	flusher  *fanout.Flusher
+	node      uint64
+	apps      func(id string) (*proxy.App, bool)
+	broker    proxy.Broker
+	presence  proxy.Presence
+	occupancy proxy.Occupancy // nil: there are no other nodes
+	tap       Tap
+	log       zerolog.Logger
+	started   time.Time
+	flusher   *fanout.Flusher
 
 	unauthorised *schedule[*Conn]    // due when authorised connections' patience ends
 	counts       *schedule[*channel] // subscription counts that wait to be told
@@ -64,6 +68,7 @@ type Engine struct {
 	events        atomic.Uint64 // sequence of event ids
 	backendErrors atomic.Uint64
 	draining      atomic.Bool
+	resyncs       chan struct{} // capacity 1: news may have been missed
 
 	tenants atomic.Pointer[map[string]*tenant] // replaced whole
 	growing sync.Mutex                         // serialises that
@@ -76,6 +81,7 @@ func New(s Settings) *Engine {
 		apps:         s.Apps,
 		broker:       s.Broker,
 		presence:     s.Presence,
+		occupancy:    s.Occupancy,
 		tap:          s.Tap,
 		log:          s.Log,
 		started:      time.Now(),
@@ -83,6 +89,7 @@ func New(s Settings) *Engine {
 		counts:       newSchedule[*channel](),
 		expiries:     newSchedule[*channel](),
 	}
+	e.resyncs = make(chan struct{}, 1)
 	e.conns.prefix = socketPrefix(s.Node)
 	var delivered func(any, int, time.Time)
 	if e.wants(proxy.KindDelivered) {
@@ -104,6 +111,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { e.unauthorised.run(ctx, e.authorisationDue) })
 	wg.Go(func() { e.counts.run(ctx, e.countDue) })
 	wg.Go(func() { e.expiries.run(ctx, e.expiryDue) })
+	wg.Go(func() { e.resyncWhenAsked(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	cancel()
 	if err != nil {

@@ -35,11 +35,12 @@ type node struct {
 
 // nodeSettings are what tests vary.
 type nodeSettings struct {
-	app      func(*proxy.App)
-	broker   func(proxy.Broker) proxy.Broker
-	presence func(proxy.Presence) proxy.Presence
-	kinds    proxy.Kinds // records to keep; 0: no tap
-	node     uint64      // 0: 7
+	app       func(*proxy.App)
+	broker    func(proxy.Broker) proxy.Broker
+	presence  func(proxy.Presence) proxy.Presence
+	occupancy proxy.Occupancy // nil: the only node
+	kinds     proxy.Kinds     // records to keep; 0: no tap
+	node      uint64          // 0: 7
 }
 
 // run starts a node, which ends with the test. Inside a synctest bubble t is
@@ -56,11 +57,12 @@ func run(t testing.TB, s nodeSettings) *node {
 	}
 	n.app.Store(&app)
 	settings := Settings{
-		Node:     cmp.Or(s.node, 7),
-		Apps:     func(id string) (*proxy.App, bool) { a := n.app.Load(); return a, a.ID == id },
-		Broker:   memory.NewBroker(),
-		Presence: memory.NewPresence(),
-		Log:      zerolog.Nop(),
+		Node:      cmp.Or(s.node, 7),
+		Apps:      func(id string) (*proxy.App, bool) { a := n.app.Load(); return a, a.ID == id },
+		Broker:    memory.NewBroker(),
+		Presence:  memory.NewPresence(),
+		Occupancy: s.occupancy,
+		Log:       zerolog.Nop(),
 	}
 	if s.broker != nil {
 		settings.Broker = s.broker(settings.Broker)

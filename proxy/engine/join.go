@@ -40,13 +40,17 @@ func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Memb
 		sub.userID = m.UserID
 		success = protocol.AppendPresenceSucceeded(nil, ch.name, members)
 	}
-	count, miss := e.enroll(c, sub, success, members)
+	here, miss := e.enroll(c, sub, success, members)
 	c.mu.Lock()
 	c.joined.add(sub)
 	c.mu.Unlock()
 	c.tenant.subscriptions.Add(1)
+	if here == 1 && !ch.hidden() {
+		ch.tenant.channels.Add(1)
+	}
+	count := e.tally(ch, here, here-1)
 	e.recordJoin(c, sub, count, arrived, miss)
-	e.countChanged(app, ch, count)
+	e.countChanged(app, ch, count.After)
 	return nil
 }
 
@@ -118,22 +122,25 @@ func (e *Engine) leaveHeld(c *Conn, sub *subscription) {
 	ch := sub.channel
 	ch.turn.Lock()
 	defer ch.turn.Unlock()
-	count := ch.group.Leave(&sub.member)
+	here := ch.group.Leave(&sub.member)
+	if here == 0 && !ch.hidden() {
+		ch.tenant.channels.Add(-1)
+	}
 	gone := ch.name.Kind() == protocol.Presence && e.exit(c, sub)
 	e.unlisten(ch)
+	count := e.tally(ch, here, here+1)
 	e.recordLeave(c, sub, count, gone)
 	if app, ok := e.apps(ch.tenant.id); ok {
-		e.countChanged(app, ch, count)
+		e.countChanged(app, ch, count.After)
 	}
 }
 
 // recordJoin offers what a join means to watchers. The caller has the
 // channel's turn, which keeps the channel's records in order.
-func (e *Engine) recordJoin(c *Conn, sub *subscription, count int, arrived, miss bool) {
+func (e *Engine) recordJoin(c *Conn, sub *subscription, count proxy.Count, arrived, miss bool) {
 	ch := sub.channel
-	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count}
-	if count == 1 && !ch.hidden() {
-		ch.tenant.channels.Add(1)
+	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count.After}
+	if count.Before == 0 && count.After > 0 && !ch.hidden() {
 		e.offer(proxy.Record{Kind: proxy.KindOccupied, Topic: r.Topic})
 	}
 	r.Kind = proxy.KindSubscribed
@@ -146,16 +153,15 @@ func (e *Engine) recordJoin(c *Conn, sub *subscription, count int, arrived, miss
 	}
 }
 
-func (e *Engine) recordLeave(c *Conn, sub *subscription, count int, gone bool) {
+func (e *Engine) recordLeave(c *Conn, sub *subscription, count proxy.Count, gone bool) {
 	ch := sub.channel
-	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count}
+	r := proxy.Record{Topic: ch.topic(), Socket: c.id, UserID: sub.userID, Count: count.After}
 	r.Kind = proxy.KindUnsubscribed
 	e.offer(r)
 	if gone {
 		e.offer(proxy.Record{Kind: proxy.KindMemberRemoved, Topic: r.Topic, UserID: sub.userID})
 	}
-	if count == 0 && !ch.hidden() {
-		ch.tenant.channels.Add(-1)
+	if count.Before > 0 && count.After == 0 && !ch.hidden() {
 		e.offer(proxy.Record{Kind: proxy.KindVacated, Topic: r.Topic})
 	}
 }

@@ -68,6 +68,7 @@ const (
 	newsOnline        = "online"                         // on an account
 	newsOffline       = "offline"
 	newsTerminate     = "terminate"
+	newsCount         = "subscription_count" // Data: the count, in decimal
 )
 
 // tell publishes news to every node; a failure concerns no client command.

@@ -37,6 +37,9 @@ type ConnState struct {
 // Channels returns the occupied channels of an app whose names begin with
 // prefix, in no particular order. Server-to-user channels are not shown.
 func (e *Engine) Channels(ctx context.Context, app, prefix string) ([]ChannelState, error) {
+	if e.occupancy != nil {
+		return e.channelsEverywhere(ctx, app, prefix)
+	}
 	var states []ChannelState
 	var failure error
 	e.tenant(app).each(func(ch *channel) {
@@ -61,13 +64,21 @@ func (e *Engine) Channels(ctx context.Context, app, prefix string) ([]ChannelSta
 func (e *Engine) Channel(ctx context.Context, t proxy.Topic) (ChannelState, error) {
 	s := ChannelState{Name: t.Channel}
 	ch := e.tenant(t.App).find(t.Channel)
-	if ch == nil || ch.hidden() {
+	if e.occupancy == nil && ch == nil || t.Channel[0] == '#' {
 		return s, nil
 	}
-	s.SubscriptionCount = ch.group.Len()
-	s.Occupied = s.SubscriptionCount > 0
-	s.Cache = ch.cacheState(time.Now())
+	if ch != nil {
+		s.SubscriptionCount = ch.group.Len()
+		s.Cache = ch.cacheState(time.Now())
+	}
 	var err error
+	if e.occupancy != nil {
+		if s.SubscriptionCount, err = e.occupancy.Count(ctx, t); err != nil {
+			e.backendErrors.Add(1)
+			return s, fmt.Errorf("engine: count of %s: %w", t, err)
+		}
+	}
+	s.Occupied = s.SubscriptionCount > 0
 	s.UserCount, err = e.userCount(ctx, t)
 	return s, err
 }

@@ -80,6 +80,9 @@ func (o *Outbox) plan(now time.Time) *plan {
 func (o *Outbox) leave(p *plan, at time.Time) {
 	for _, s := range o.truth.departed(at) {
 		p.beliefs = append(p.beliefs, belief{s, false})
+		if o.returned(s) {
+			continue
+		}
 		o.tell(p, s.gone(), proxy.Record{At: at, Topic: s.topic, UserID: s.userID})
 	}
 }
@@ -108,14 +111,18 @@ func (o *Outbox) apply(p *plan, r proxy.Record) {
 }
 
 func (o *Outbox) arrive(p *plan, s subject, t proxy.WebhookType, r proxy.Record) {
-	if o.truth.arrive(s) {
-		p.beliefs = append(p.beliefs, belief{s, true})
+	shared, news := o.truth.shared, o.truth.arrive(s)
+	if news != shared {
+		p.beliefs = append(p.beliefs, belief{s, !shared})
+	}
+	if cancelled := o.cancel(s); news && !cancelled {
 		o.tell(p, t, r)
 	}
 }
 
 func (o *Outbox) depart(p *plan, s subject, r proxy.Record) {
 	if o.truth.depart(s, r.At.Add(leaveDelay)) {
+		o.hold(s)
 		p.beliefs = append(p.beliefs, belief{s, true}) // it was there before its webhook was configured
 	}
 }

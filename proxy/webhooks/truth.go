@@ -62,6 +62,9 @@ func (s subject) kind() proxy.Kind {
 // truth is what receivers have been told of channels and members, and what
 // they will have to be told when a delay ends. It belongs to one goroutine.
 type truth struct {
+	// shared: other nodes tell of the same subjects. Then told has departures
+	// only, as an arrival here may be followed by a departure elsewhere.
+	shared bool
 	// told has every subject that receivers believe to be there. The value is
 	// zero for one that is, and for one that has left the time at which
 	// receivers are told so.
@@ -69,6 +72,7 @@ type truth struct {
 	// leaving has the departures in the order of their times. One whose time
 	// differs from told's was overtaken by a return.
 	leaving []departure
+	alone   map[subject]bool          // departures that no other node knows of
 	missed  map[proxy.Topic]time.Time // when the latest cache miss was told
 	swept   time.Time                 // when missed was last cleared of old entries
 }
@@ -78,13 +82,17 @@ type departure struct {
 	due     time.Time
 }
 
-func newTruth() *truth {
-	return &truth{told: map[subject]time.Time{}, missed: map[proxy.Topic]time.Time{}}
+func newTruth(shared bool) *truth {
+	return &truth{shared: shared, told: map[subject]time.Time{}, alone: map[subject]bool{}, missed: map[proxy.Topic]time.Time{}}
 }
 
 // arrive notes that a subject is there, and reports whether that is news.
 func (t *truth) arrive(s subject) (news bool) {
 	_, known := t.told[s]
+	if t.shared {
+		delete(t.told, s)
+		return !known
+	}
 	t.told[s] = time.Time{}
 	return !known
 }
@@ -93,12 +101,12 @@ func (t *truth) arrive(s subject) (news bool) {
 // returns. It reports whether the subject had been unknown until now.
 func (t *truth) depart(s subject, due time.Time) (unknown bool) {
 	earlier, known := t.told[s]
-	if known && !earlier.IsZero() {
-		return false // it had left already
+	if known && !earlier.IsZero() && !t.shared {
+		return false // it had left already; of several nodes, another may have seen it return
 	}
 	t.told[s] = due
 	t.leaving = append(t.leaving, departure{s, due})
-	return !known
+	return !known || t.shared
 }
 
 // departed returns the subjects whose departure is news now, in the order in

@@ -10,8 +10,9 @@ import (
 
 // Node is one node's side of a backend.
 type Node struct {
-	Broker   proxy.Broker
-	Presence proxy.Presence
+	Broker    proxy.Broker
+	Presence  proxy.Presence
+	Occupancy proxy.Occupancy
 }
 
 // Run tests a backend. open returns the nodes of a new gateway, with nothing
@@ -33,6 +34,9 @@ func Run(t *testing.T, open func(t *testing.T) []Node) {
 		"presence/exactly one is first, exactly one last":       firstAtOnce,
 		"presence/channels are apart":                           channelsApart,
 		"presence/leaving twice":                                leaveTwice,
+		"occupancy/first and last subscription":                 occupied,
+		"occupancy/the channels of an app":                      occupiedChannels,
+		"occupancy/exactly one is first, exactly one last":      occupiedAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

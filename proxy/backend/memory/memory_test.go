@@ -14,7 +14,7 @@ import (
 
 func TestBackend(t *testing.T) {
 	backendtest.Run(t, func(*testing.T) []backendtest.Node {
-		return []backendtest.Node{{Broker: NewBroker(), Presence: NewPresence()}}
+		return []backendtest.Node{{Broker: NewBroker(), Presence: NewPresence(), Occupancy: NewOccupancy().Node()}}
 	})
 }
 

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/backend/redis"
+)
+
+// newCluster makes the tie to the other nodes. What it has to tell goes to
+// the engine, which is made after it and before anything runs.
+func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
+	config := g.config.Cluster.Redis
+	backend, err := redis.New(redis.Settings{
+		URL: config.URL, Prefix: config.Prefix, Node: node, Log: g.log,
+		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
+		Returned: func() { g.engine.Resync() },
+		Fenced:   func() { g.fenced() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cluster.redis: %w", err)
+	}
+	return backend, nil
+}
+
+// fenced sends away the clients of a node that the others took for dead: what
+// they have been shown of presence since may be untrue. Clients come back at
+// once.
+func (g *gateway) fenced() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*fenceOver)
+	defer cancel()
+	if err := g.engine.Fence(ctx, fenceOver); err != nil {
+		g.log.Warn().Err(err).Msg("not every client was sent away")
+	}
+}
+
+// fenceOver is the time over which those clients are told.
+const fenceOver = time.Second
+
+// clusterParts returns what runs for the tie to other nodes.
+func (g *gateway) clusterParts() []func(context.Context) error {
+	if g.cluster == nil {
+		return nil
+	}
+	return []func(context.Context) error{g.cluster.Ledger.Run}
+}

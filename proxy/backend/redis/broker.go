@@ -1,0 +1,250 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// Broker carries events by pub/sub. A node's own events come back to it like
+// everybody's, so that their order is Redis's on every node.
+type Broker struct {
+	// Set at construction.
+	keys     keys
+	node     uint64
+	client   *redis.Client
+	returned func()
+	log      zerolog.Logger
+	seed     maphash.Seed
+
+	first   sync.Once
+	linked  chan struct{} // closed once there has been a link
+	refused atomic.Uint64 // frames that were not taken from the bus
+
+	// A lane's lock is held for reading while an event of its topics is
+	// published: who takes it for writing knows that none is on its way.
+	lanes [lanes]sync.RWMutex
+
+	mu     sync.Mutex
+	link   *link                       // nil: there is none
+	topics map[string]bool             // wanted, by pub/sub channel; true: Redis has confirmed it
+	own    map[proxy.EventID]published // by this node, and not back yet
+}
+
+// published is an event that is on its way.
+type published struct {
+	event *proxy.Event
+	// failed: its publisher was told so, but Redis may have it. If it comes
+	// back, it is delivered here as everywhere.
+	failed bool
+}
+
+// maxOwn bounds the events on their way. One that has failed is not waited
+// for beyond it.
+const maxOwn = 1 << 16
+
+const lanes = 64
+
+var _ proxy.Broker = (*Broker)(nil)
+
+func newBroker(s Settings, client *redis.Client) *Broker {
+	return &Broker{
+		keys: keys{s.Prefix}, node: s.Node, client: client, returned: s.Returned, log: s.Log, seed: maphash.MakeSeed(),
+		linked: make(chan struct{}), topics: make(map[string]bool), own: make(map[proxy.EventID]published),
+	}
+}
+
+// Healthy returns ErrAway while events do not travel.
+func (b *Broker) Healthy() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link == nil {
+		return fmt.Errorf("bus: %w", ErrAway)
+	}
+	return nil
+}
+
+func (b *Broker) lane(channel string) *sync.RWMutex {
+	return &b.lanes[maphash.String(b.seed, channel)%lanes]
+}
+
+// Publish implements proxy.Broker: one round trip. An event that this node has
+// no subscription to is sent to the node's own channel in the same step.
+func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
+	frame := appendFrame(make([]byte, 0, 128+len(ev.Data)), ev)
+	if len(frame) > maxFrame {
+		return ErrTooLong
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := b.await(ctx); err != nil {
+		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
+	}
+	// Whether the caller still waits must not decide who gets the event.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	channel := b.keys.topicChannel(ev.Topic)
+	lane := b.lane(channel)
+	lane.RLock()
+	defer lane.RUnlock()
+	subscribed, err := b.begin(channel, ev)
+	if err != nil {
+		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
+	}
+	if subscribed {
+		err = b.client.Publish(ctx, channel, frame).Err()
+	} else {
+		_, err = b.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Publish(ctx, channel, frame)
+			p.Publish(ctx, b.keys.nodeChannel(b.node), frame)
+			return nil
+		})
+	}
+	if err != nil {
+		b.doubt(ev.ID)
+		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
+	}
+	return nil
+}
+
+// await waits for the first link after the start. Later, without one, calls
+// fail at once.
+func (b *Broker) await(ctx context.Context) error {
+	select {
+	case <-b.linked:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrAway, ctx.Err())
+	}
+}
+
+// begin notes an event that will come back.
+func (b *Broker) begin(channel string, ev *proxy.Event) (subscribed bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link == nil {
+		return false, ErrAway
+	}
+	b.own[ev.ID] = published{event: ev}
+	return b.topics[channel], nil
+}
+
+// takeOwn returns an event of this node that has not come back before.
+func (b *Broker) takeOwn(id proxy.EventID) *proxy.Event {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ev := b.own[id].event
+	delete(b.own, id)
+	return ev
+}
+
+// doubt notes that an event may or may not come back.
+func (b *Broker) doubt(id proxy.EventID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, on := b.own[id]; on {
+		if p.failed = true; len(b.own) < maxOwn {
+			b.own[id] = p
+		} else {
+			delete(b.own, id)
+		}
+	}
+}
+
+// Subscribe implements proxy.Broker. It waits for Redis to confirm.
+func (b *Broker) Subscribe(ctx context.Context, t proxy.Topic) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := b.await(ctx); err != nil {
+		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
+	}
+	channel := b.keys.topicChannel(t)
+	b.mu.Lock()
+	l := b.link
+	if l == nil {
+		b.mu.Unlock()
+		return fmt.Errorf("redis: subscribe to %s: %w", t, ErrAway)
+	}
+	if _, is := b.topics[channel]; !is {
+		b.topics[channel] = false
+	}
+	confirmed := l.await(channel)
+	b.mu.Unlock()
+	err := l.pubsub.Subscribe(ctx, channel)
+	if err == nil {
+		err = confirmed(ctx)
+	}
+	if err != nil {
+		b.forget(channel)
+		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.topics[channel] = b.link == l
+	return nil
+}
+
+// forget ends a topic's state once no event of it is being published as one
+// that will come back by its subscription.
+func (b *Broker) forget(channel string) *link {
+	lane := b.lane(channel)
+	lane.Lock()
+	defer lane.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.topics, channel)
+	return b.link
+}
+
+// Unsubscribe implements proxy.Broker.
+func (b *Broker) Unsubscribe(ctx context.Context, t proxy.Topic) error {
+	channel := b.keys.topicChannel(t)
+	l := b.forget(channel)
+	if l == nil {
+		return nil // the next link will not have it
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := l.pubsub.Unsubscribe(ctx, channel); err != nil && !errors.Is(err, redis.ErrClosed) {
+		return fmt.Errorf("redis: unsubscribe from %s: %w", t, err)
+	}
+	return nil
+}
+
+// Run implements proxy.Broker: it holds a link to Redis, and makes another
+// one when that has broken.
+func (b *Broker) Run(ctx context.Context, deliver func(*proxy.Event)) error {
+	pause := shortPause
+	for again := false; ; again = true {
+		began := time.Now()
+		err := b.serve(ctx, deliver, again)
+		if ctx.Err() != nil {
+			return nil
+		}
+		b.log.Warn().Err(err).Msg("no link to redis; events do not travel between nodes")
+		if time.Since(began) > longPause {
+			pause = shortPause
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+		pause = min(2*pause, longPause)
+	}
+}
+
+// Pauses between attempts to reach Redis.
+const (
+	shortPause = 50 * time.Millisecond
+	longPause  = time.Second
+)

@@ -1,0 +1,127 @@
+package redis
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// An event on the bus is one version byte, the publisher, three numbers and
+// eight texts, each text behind its length. It names its app by id and has
+// nothing secret in it.
+const frameVersion = 1
+
+// Bounds of what is taken from the bus, which is not trusted.
+const (
+	maxFrame = 2 << 20 // bytes
+	maxName  = 4 * 200 // bytes of an event's name
+	maxLeg   = 256
+	maxApp   = 256
+	maxUser  = 4 * protocol.MaxUserIDLength
+)
+
+// ErrFrame is the error of frames that do not read as events.
+var ErrFrame = errors.New("redis: malformed frame")
+
+// ErrTooLong is returned for an event that does not fit into a frame.
+var ErrTooLong = fmt.Errorf("redis: event of more than %d bytes", maxFrame)
+
+// appendFrame appends an event as it travels between nodes.
+func appendFrame(dst []byte, ev *proxy.Event) []byte {
+	dst = append(dst, frameVersion, byte(ev.Publisher))
+	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Node)
+	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Seq)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.At.UnixNano()))
+	for _, text := range [...]string{
+		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin),
+	} {
+		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
+	}
+	return append(dst, ev.Data...)
+}
+
+// frameHead is the length of what comes before the texts.
+const frameHead = 2 + 3*8
+
+// parseFrame reads what appendFrame has written. What it returns shares no
+// memory with the frame.
+func parseFrame(frame string) (*proxy.Event, error) {
+	if len(frame) < frameHead || len(frame) > maxFrame {
+		return nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
+	}
+	if frame[0] != frameVersion {
+		return nil, fmt.Errorf("%w: version %d, this node speaks %d", ErrFrame, frame[0], frameVersion)
+	}
+	head := []byte(frame[2:frameHead])
+	ev := &proxy.Event{
+		Publisher: proxy.Publisher(frame[1]),
+		ID:        proxy.EventID{Node: binary.BigEndian.Uint64(head), Seq: binary.BigEndian.Uint64(head[8:])},
+		At:        time.Unix(0, int64(binary.BigEndian.Uint64(head[16:]))),
+	}
+	var texts [7]string
+	rest := frame[frameHead:]
+	for i := range texts {
+		var ok bool
+		if texts[i], rest, ok = cutText(rest); !ok {
+			return nil, fmt.Errorf("%w: text %d is cut off", ErrFrame, i)
+		}
+	}
+	ev.Topic = proxy.Topic{App: texts[0], Channel: protocol.ChannelName(texts[1])}
+	ev.Name, ev.Except, ev.UserID = texts[2], protocol.SocketID(texts[3]), texts[4]
+	ev.Socket, ev.Origin, ev.Data = protocol.SocketID(texts[5]), proxy.Leg(texts[6]), []byte(rest)
+	if rest == "" {
+		ev.Data = nil
+	}
+	if what := fault(ev); what != "" {
+		return nil, fmt.Errorf("%w: %s", ErrFrame, what)
+	}
+	return ev, nil
+}
+
+func cutText(s string) (text, rest string, ok bool) {
+	length, n := uint64(0), 0
+	for shift := 0; ; shift += 7 {
+		if n == len(s) || shift > 28 {
+			return "", "", false
+		}
+		b := s[n]
+		n++
+		length |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			break
+		}
+	}
+	if length > uint64(len(s)-n) {
+		return "", "", false
+	}
+	return s[n : n+int(length)], s[n+int(length):], true
+}
+
+// fault says what an event cannot have if one of our nodes has published it.
+func fault(ev *proxy.Event) string {
+	switch {
+	case ev.Publisher > proxy.ByEngine:
+		return "unknown publisher"
+	case ev.Topic.App == "" || len(ev.Topic.App) > maxApp:
+		return "app id"
+	case ev.Topic.Channel == "" || len(ev.Topic.Channel) > maxChannel || !utf8.ValidString(string(ev.Topic.Channel)):
+		return "channel name"
+	case len(ev.Name) > maxName || !utf8.ValidString(ev.Name):
+		return "event name"
+	case len(ev.UserID) > maxUser || !utf8.ValidString(ev.UserID):
+		return "user id"
+	case ev.Except != "" && !ev.Except.Valid(), ev.Socket != "" && !ev.Socket.Valid():
+		return "socket id"
+	case len(ev.Origin) > maxLeg:
+		return "origin"
+	}
+	return ""
+}
+
+// maxChannel has room for the internal channel of a user.
+const maxChannel = 1024

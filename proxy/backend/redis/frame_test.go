@@ -1,0 +1,65 @@
+package redis
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+func sample() *proxy.Event {
+	return &proxy.Event{
+		ID: proxy.EventID{Node: 1 << 63, Seq: 7}, Topic: proxy.Topic{App: "app", Channel: "private-a"}, Name: "e",
+		Data: []byte("x"), Except: "1.2", UserID: "u", Socket: "3.4", Publisher: proxy.ByClient, Origin: proxy.LegVendor,
+		At: time.Unix(0, 12345),
+	}
+}
+
+func TestParseFrameRefuses(t *testing.T) {
+	good := string(appendFrame(nil, sample()))
+	change := func(f func(*proxy.Event)) string {
+		ev := sample()
+		f(ev)
+		return string(appendFrame(nil, ev))
+	}
+	for name, frame := range map[string]string{
+		"nothing":                   "",
+		"another version":           "\x02" + good[1:],
+		"a publisher nobody is":     good[:1] + "\x03" + good[2:],
+		"less than its lengths say": good[:frameHead+3],
+		"a length without end":      good[:frameHead] + strings.Repeat("\xff", 12),
+		"more than a frame may be":  good + strings.Repeat("x", maxFrame),
+		"no app":                    change(func(e *proxy.Event) { e.Topic.App = "" }),
+		"no channel":                change(func(e *proxy.Event) { e.Topic.Channel = "" }),
+		"a socket id that is none":  change(func(e *proxy.Event) { e.Except = "x" }),
+		"a name too long":           change(func(e *proxy.Event) { e.Name = strings.Repeat("x", maxName+1) }),
+		"a name that is no text":    change(func(e *proxy.Event) { e.Name = "\xff" }),
+	} {
+		if ev, err := parseFrame(frame); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: %v, %v; want %v", name, ev, err, ErrFrame)
+		}
+	}
+	if _, err := parseFrame(good); err != nil {
+		t.Errorf("the one they were made from: %v", err)
+	}
+}
+
+// Whatever parses is written and read again as the same event.
+func FuzzParseFrame(f *testing.F) {
+	f.Add(string(appendFrame(nil, sample())))
+	f.Add(string(appendFrame(nil, &proxy.Event{Topic: proxy.Topic{App: "a", Channel: "#user-1"}, Publisher: proxy.ByEngine, At: time.Unix(0, 0)})))
+	f.Add("\x01\x00")
+	f.Fuzz(func(t *testing.T, frame string) {
+		ev, err := parseFrame(frame)
+		if err != nil {
+			return
+		}
+		again, err := parseFrame(string(appendFrame(nil, ev)))
+		if err != nil || !reflect.DeepEqual(ev, again) {
+			t.Errorf("%+v becomes %+v, %v", ev, again, err)
+		}
+	})
+}

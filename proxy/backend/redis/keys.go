@@ -1,0 +1,72 @@
+package redis
+
+import (
+	"hash/fnv"
+	"strconv"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// keys names everything that a gateway has in Redis. Its prefix keeps
+// gateways that share a server apart.
+//
+// The channels of an app are spread over buckets. What a script touches is
+// all in one bucket, whose braces are Redis Cluster's hash tag:
+//
+//	<bucket>x:<node>     exists: the node was declared dead
+//	<bucket>s:<node>     set of the node's sockets on presence channels (entry)
+//	<bucket>c:<node>     hash of channel: the node's subscriptions
+//	<bucket>t            hash of channel: all nodes' subscriptions
+//	<bucket>o:<channel>  sorted set of users, by arrival
+//	<bucket>i:<channel>  hash of user: information
+//	<bucket>n:<channel>  hash of user: sockets on all nodes
+type keys struct{ prefix string }
+
+// buckets is how many buckets an app has. All nodes of a gateway must agree.
+const buckets = 16
+
+func (k keys) leases() string          { return k.prefix + "{nodes}leases" }
+func (k keys) dead(node string) string { return k.prefix + "{nodes}x:" + node }
+func (k keys) apps(node string) string { return k.prefix + "{nodes}apps:" + node }
+
+// bucket returns what all keys of a bucket begin with.
+func (k keys) bucket(app string, number int) string {
+	return k.prefix + "{" + strconv.Itoa(len(app)) + ":" + app + ":" + strconv.Itoa(number) + "}"
+}
+
+func (k keys) bucketOf(t proxy.Topic) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(t.Channel)) // never fails
+	return k.bucket(t.App, int(h.Sum32()%buckets))
+}
+
+// presence returns the keys of the scripts join and leave.
+func (k keys) presence(node string, t proxy.Topic) []string {
+	b, channel := k.bucketOf(t), string(t.Channel)
+	return []string{b + "x:" + node, b + "s:" + node, b + "o:" + channel, b + "i:" + channel, b + "n:" + channel}
+}
+
+// members returns the keys of the script members.
+func (k keys) members(t proxy.Topic) []string { return k.presence("", t)[2:4] }
+
+// counts returns the keys of the script count.
+func (k keys) counts(node string, t proxy.Topic) []string {
+	b := k.bucketOf(t)
+	return []string{b + "x:" + node, b + "c:" + node, b + "t"}
+}
+
+// entry is a socket of a user on a channel, as a member of a node's set.
+func entry(t proxy.Topic, id protocol.SocketID, userID string) string {
+	return string(id) + " " + strconv.Itoa(len(t.Channel)) + " " + string(t.Channel) + userID
+}
+
+// topicChannel and nodeChannel are the pub/sub channels of a topic's events
+// and of those that only their publisher is to have.
+func (k keys) topicChannel(t proxy.Topic) string {
+	return k.prefix + "e:" + strconv.Itoa(len(t.App)) + ":" + t.App + ":" + string(t.Channel)
+}
+
+func (k keys) departure(key string) string { return k.prefix + "d:" + key }
+
+func (k keys) nodeChannel(node uint64) string { return k.prefix + "n:" + strconv.FormatUint(node, 16) }

@@ -1,0 +1,137 @@
+package redis
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// server is a Redis server of a test's own.
+type server struct {
+	t    *testing.T
+	port int
+	dir  string
+	cmd  *exec.Cmd
+}
+
+// startServer starts a server that keeps nothing on disk.
+func startServer(t *testing.T) *server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &server{t: t, port: listener.Addr().(*net.TCPAddr).Port, dir: t.TempDir()}
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.kill)
+	s.start()
+	return s
+}
+
+func (s *server) url() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", s.port) }
+
+func (s *server) start() {
+	s.t.Helper()
+	s.cmd = exec.Command("redis-server", "--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir)
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out bytes.Buffer
+	s.cmd.Stdout = &out
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("redis-server does not answer: %v\n%s", err, out.String())
+		}
+	}
+}
+
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// testNode is a running backend, and what it has told of.
+type testNode struct {
+	*Backend
+	t    *testing.T
+	stop func() // as the death of its process: it says nothing any more
+
+	mu      sync.Mutex
+	changes []proxy.Change
+	fenced  int
+}
+
+// startNode runs a node's ledger. Its broker is run by whoever needs it.
+func startNode(t *testing.T, s *server, id uint64, lease time.Duration) *testNode {
+	t.Helper()
+	n := &testNode{t: t}
+	backend, err := New(Settings{
+		URL: proxy.NewSecret(s.url()), Prefix: t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
+		Changed: func(c proxy.Change) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.changes = append(n.changes, c)
+		},
+		Fenced: func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.fenced++
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Backend = backend
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = n.Ledger.Run(ctx) // whether it could say goodbye does not matter
+	}()
+	n.stop = sync.OnceFunc(func() {
+		_ = n.client.Close() // first, so that it cannot say goodbye
+		cancel()
+		<-done
+	})
+	t.Cleanup(n.stop)
+	eventually(t, "the node has its lease", func() bool { return n.Ledger.Healthy() == nil })
+	return n
+}
+
+func (n *testNode) told() []proxy.Change {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]proxy.Change(nil), n.changes...)
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	within(t, 20*time.Second, what, ok)
+}
+
+func within(t *testing.T, patience time.Duration, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
