@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +34,10 @@ func browser(t *testing.T, gateway *harness.Gateway, module string) {
 	server := httptest.NewServer(site.handler())
 	defer server.Close()
 	cmd := exec.CommandContext(ctx, "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--disable-background-networking", "--user-data-dir="+t.TempDir(), site.page(server.URL, gateway))
+		"--no-first-run", "--disable-background-networking", "--user-data-dir="+profile(t), site.page(server.URL, gateway))
+	// Chromium is many processes; they end together.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start Chromium: %v; scripts/install-test-deps.sh installs it", err)
@@ -44,10 +49,28 @@ func browser(t *testing.T, gateway *harness.Gateway, module string) {
 	}()
 	done := report(t, lines)
 	_ = lines.Close()
-	_ = cmd.Process.Kill()
+	_ = cmd.Cancel()
 	if err := <-ended; !done {
 		t.Errorf("the browser ended early: %v", err)
 	}
+}
+
+// profile is a directory for a browser's data. Not t.TempDir, which fails the
+// test when a process that is just ending still writes there.
+func profile(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "offramp-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for range 20 {
+			if os.RemoveAll(dir) == nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	return dir
 }
 
 // site is the customer's web site and server.
