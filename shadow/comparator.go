@@ -54,6 +54,7 @@ var watched = proxy.KindsOf(
 	proxy.KindPublished, proxy.KindDelivered, proxy.KindGap, proxy.KindMirrored,
 	proxy.KindSubscribed, proxy.KindUnsubscribed,
 	proxy.KindMemberAdded, proxy.KindMemberRemoved, proxy.KindAllowed, proxy.KindRefused,
+	proxy.KindOccupied, proxy.KindVacated, proxy.KindCacheMiss, proxy.KindWebhook,
 )
 
 // Run compares until ctx ends, and then writes what it has to the journal. It

@@ -65,6 +65,7 @@ func (s *state) sweep(now int64) {
 			g.forget(before)
 		}
 		a.forgetQuestions(before)
+		s.sweepHooks(a, now, now-int64(s.config.Window), true)
 	}
 }
 
@@ -81,6 +82,7 @@ func (s *state) closeAll(now int64, quiet bool) {
 			s.sweepWindow(a, w, now, m)
 			s.chargeAll(a, w, s.ledger)
 		}
+		s.sweepHooks(a, now, now, quiet)
 	}
 }
 

@@ -89,7 +89,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	g.router, err = route.New(route.Settings{
-		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) *report.Report { return g.buildReport(app, time.Time{}) }}, Log: o.log,
+		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) (*report.Report, error) { return g.buildReport(app, time.Time{}) }}, Log: o.log,
 	})
 	if err != nil {
 		return nil, err
@@ -138,7 +138,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	})
 	g.doubles = engine.New(engine.Settings{
 		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: tap.New(tap.Watcher{
-			Name: "presence of doubles", Sink: g.comparator, Kinds: proxy.KindsOf(proxy.KindMemberAdded, proxy.KindMemberRemoved),
+			Name: "doubles", Sink: g.comparator.Doubles(), Kinds: shadow.DoublesKinds,
 		}), Log: o.log,
 	})
 	g.relay = upstream.New(upstream.Settings{
