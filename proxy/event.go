@@ -79,5 +79,6 @@ type Event struct {
 	Socket    protocol.SocketID // sender; only ByClient
 	Publisher Publisher
 	Origin    Leg       // where it entered; it is never forwarded back there
+	Via       string    // gateways that it came through, as in Client; empty: none
 	At        time.Time // acceptance, this node's clock (with monotonic reading where it was accepted)
 }

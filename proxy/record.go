@@ -106,6 +106,7 @@ type Client struct {
 	Transport string // "ws", "xhr_streaming", "xhr_polling"
 	Remote    string // peer address
 	TLS       bool
+	Via       string // CDN-Loop header (RFC 8586), at most 512 bytes: the gateways that it came through
 }
 
 // Record is one thing that happened, as shown to watchers. It is a value;

@@ -16,6 +16,7 @@ type Publication struct {
 	Data     []byte            // content of the "data" string; kept, so never changed afterwards
 	Except   protocol.SocketID // skipped on delivery; empty: nobody
 	Origin   proxy.Leg         // where it entered; empty: this engine
+	Via      string            // gateways that it came through; empty: none
 	// Of a client event that a client of another leg sent:
 	Publisher proxy.Publisher
 	UserID    string // its presence user
@@ -40,6 +41,7 @@ func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) err
 			Publisher: p.Publisher,
 			UserID:    p.UserID,
 			Origin:    p.Origin,
+			Via:       p.Via,
 			At:        now,
 		}
 		if err := e.broker.Publish(ctx, ev); err != nil {

@@ -12,9 +12,9 @@ import (
 )
 
 // An event on the bus is one version byte, the publisher, three numbers and
-// eight texts, each text behind its length. It names its app by id and has
+// nine texts, each text behind its length. It names its app by id and has
 // nothing secret in it.
-const frameVersion = 1
+const frameVersion = 2
 
 // Bounds of what is taken from the bus, which is not trusted.
 const (
@@ -38,7 +38,7 @@ func appendFrame(dst []byte, ev *proxy.Event) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Seq)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.At.UnixNano()))
 	for _, text := range [...]string{
-		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin),
+		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin), ev.Via,
 	} {
 		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 	}
@@ -63,7 +63,7 @@ func parseFrame(frame string) (*proxy.Event, error) {
 		ID:        proxy.EventID{Node: binary.BigEndian.Uint64(head), Seq: binary.BigEndian.Uint64(head[8:])},
 		At:        time.Unix(0, int64(binary.BigEndian.Uint64(head[16:]))),
 	}
-	var texts [7]string
+	var texts [8]string
 	rest := frame[frameHead:]
 	for i := range texts {
 		var ok bool
@@ -73,7 +73,7 @@ func parseFrame(frame string) (*proxy.Event, error) {
 	}
 	ev.Topic = proxy.Topic{App: texts[0], Channel: protocol.ChannelName(texts[1])}
 	ev.Name, ev.Except, ev.UserID = texts[2], protocol.SocketID(texts[3]), texts[4]
-	ev.Socket, ev.Origin, ev.Data = protocol.SocketID(texts[5]), proxy.Leg(texts[6]), []byte(rest)
+	ev.Socket, ev.Origin, ev.Via, ev.Data = protocol.SocketID(texts[5]), proxy.Leg(texts[6]), texts[7], []byte(rest)
 	if rest == "" {
 		ev.Data = nil
 	}
@@ -119,6 +119,8 @@ func fault(ev *proxy.Event) string {
 		return "socket id"
 	case len(ev.Origin) > maxLeg:
 		return "origin"
+	case len(ev.Via) > protocol.MaxVia:
+		return "gateways it came through"
 	}
 	return ""
 }

@@ -13,7 +13,7 @@ import (
 func sample() *proxy.Event {
 	return &proxy.Event{
 		ID: proxy.EventID{Node: 1 << 63, Seq: 7}, Topic: proxy.Topic{App: "app", Channel: "private-a"}, Name: "e",
-		Data: []byte("x"), Except: "1.2", UserID: "u", Socket: "3.4", Publisher: proxy.ByClient, Origin: proxy.LegVendor,
+		Data: []byte("x"), Except: "1.2", UserID: "u", Socket: "3.4", Publisher: proxy.ByClient, Origin: proxy.LegVendor, Via: "offramp;node=1",
 		At: time.Unix(0, 12345),
 	}
 }
