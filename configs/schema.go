@@ -127,6 +127,7 @@ func appSettings(a *appDraft) []setting {
 			r.backend(path, b)
 			a.Backends = append(a.Backends, *b)
 		}),
+		file("ignore_rules", &a.IgnoreRules, "a YAML file of accepted differences"),
 	}
 }
 

@@ -188,8 +188,23 @@ func (r *reader) app(d *appDraft) *proxy.App {
 	for i, b := range d.Backends {
 		r.first(names, b.Name, fmt.Sprintf("%s.backends[%d].name", d.path, i), "backend name")
 	}
+	r.ignoreRules(d)
 	app := d.App
 	return &app
+}
+
+// ignoreRules: the file is there. What is in it is read for each report.
+func (r *reader) ignoreRules(d *appDraft) {
+	if d.IgnoreRules == "" {
+		return
+	}
+	if info, err := os.Stat(d.IgnoreRules); err != nil || info.IsDir() {
+		problem := "This is a directory"
+		if err != nil {
+			problem = fileProblem(err)
+		}
+		r.problem(d.path+".ignore_rules", problem+" ("+clip(d.IgnoreRules)+")", "Give the path of a file of ignore rules, relative to this file")
+	}
 }
 
 // upstream: a cluster's name or both addresses, and one of them wherever a

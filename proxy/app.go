@@ -40,6 +40,9 @@ type App struct {
 	Stage           Stage     // for channels that no rule matches
 	Rules           []Rule    // first match wins
 	Backends        []Backend
+	// IgnoreRules is a file of differences that the app's report accepts;
+	// empty: none. It is read for each report.
+	IgnoreRules string
 }
 
 // Credential returns the credential with that key.

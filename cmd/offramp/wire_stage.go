@@ -14,7 +14,7 @@ import (
 
 // reportGate lets an app move on only when its report says so.
 type reportGate struct {
-	report func(app string) *report.Report
+	report func(app string) (*report.Report, error)
 }
 
 // Judge implements route.Gate. Beginning to shadow needs no evidence: it is
@@ -23,7 +23,10 @@ func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, e
 	if m.To.Stage <= proxy.StageShadow {
 		return nil, nil
 	}
-	r := g.report(m.App)
+	r, err := g.report(m.App)
+	if err != nil {
+		return nil, err
+	}
 	var objections []route.Objection
 	for _, reason := range r.Verdict.Reasons {
 		objections = append(objections, route.Objection{Gate: reason.Gate, Text: reason.Text})
