@@ -78,6 +78,9 @@ func (ch *channel) release() {
 	defer s.mu.Unlock()
 	if ch.holds--; ch.holds == 0 {
 		delete(s.channels, ch.name)
+		if len(s.channels) == 0 {
+			s.channels = nil // a map keeps the room of its fullest time
+		}
 	}
 }
 
