@@ -143,7 +143,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	})
 	g.relay = upstream.New(upstream.Settings{
 		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Engine: g.engine, Feed: g.bridge, Shadow: g.doubles, Tap: records,
-		Node: node + 2, PathPrefix: config.PathPrefix, Log: o.log,
+		Hooks: g.outbox,
+		Node:  node + 2, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	tlsConfig, err := newTLS(config)
 	if err != nil {

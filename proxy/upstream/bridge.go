@@ -102,12 +102,14 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 			b.stop = stop
 			running.Go(func() { b.run(bridged) })
 			bridges[app.ID] = b
+			r.bridges.Store(app.ID, b)
 		}
 	}
 	for id, b := range bridges {
 		if !needed[id] {
 			b.stop()
 			delete(bridges, id)
+			r.bridges.Delete(id)
 		}
 	}
 }
@@ -329,7 +331,8 @@ func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event)
 		}
 	}
 	body = append(body, "]}"...)
-	status, err = b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+	answer, err := b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+	status = answer.status
 	for _, ev := range returning {
 		// What the vendor has done before it was asked for the channel is
 		// never heard of.

@@ -22,10 +22,17 @@ import (
 // list of all channels of a large app.
 const maxReply = 32 << 20
 
+var (
+	errLongReply = fmt.Errorf("upstream: answer longer than %d bytes", maxReply)
+	errNotJSON   = errors.New("upstream: answer is not JSON")
+)
+
 // ServeAPI answers a request to the HTTP API: the calls of an app that is
 // relayed are forwarded as they are, and the vendor's answer is the answer.
 func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
 	switch app := r.calledApp(ctx); {
+	case app != nil && app.Enabled && app.Upstream != nil && r.settings.Hooks != nil && r.hookPath(ctx, app):
+		r.serveHook(ctx, app)
 	case app != nil && r.takes(app):
 		r.relayCall(ctx, app)
 	case app != nil && app.Enabled && r.bridged(app):
@@ -112,10 +119,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 		return reply{}, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxReply+1))
-	if err == nil && len(body) > maxReply {
-		err = errors.New("upstream: answer too long")
-	}
+	body, err := readReply(response.Body)
 	return reply{response.StatusCode, response.Header, body}, err
 }
 
@@ -161,21 +165,24 @@ func (r *Relay) unanswered(ctx *fasthttp.RequestCtx, app *proxy.App, err error) 
 	ctx.SetBodyString(text + "\n")
 }
 
-// callVendor makes an API call of the gateway's own.
-func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (status int, err error) {
+// callVendor makes an API call of the gateway's own. body is nil for a query.
+func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (reply, error) {
 	base, err := url.Parse(app.Upstream.API)
 	if err != nil {
-		return 0, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
+		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
 	}
 	credential := app.Credentials[0]
 	query := "auth_key=" + credential.Key + "&auth_timestamp=" + strconv.FormatInt(time.Now().Unix(), 10) +
-		"&auth_version=1.0&body_md5=" + protocol.BodyMD5(body)
+		"&auth_version=1.0"
+	if body != nil {
+		query += "&body_md5=" + protocol.BodyMD5(body)
+	}
 	query += "&auth_signature=" + protocol.Sign(credential.Secret.Reveal(), protocol.RequestString(method, path, protocol.ParseQuery(query)))
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, base.String(), bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
 	request.URL.Path, request.URL.RawQuery = strings.TrimRight(base.Path, "/")+path, query
 	request.Header.Set("Content-Type", "application/json")
@@ -183,10 +190,22 @@ func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path str
 	response, err := r.calls.RoundTrip(request)
 	if err != nil {
 		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
-		return 0, err
+		return reply{}, err
 	}
 	defer response.Body.Close()
 	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(response.StatusCode)).Inc()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReply)) // so that the connection can be used again
-	return response.StatusCode, nil
+	answer, err := readReply(response.Body)
+	if response.StatusCode >= 300 {
+		err = nil // it has failed, whatever it says
+	}
+	return reply{response.StatusCode, response.Header, answer}, err
+}
+
+// readReply reads the body of an answer.
+func readReply(from io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(from, maxReply+1))
+	if err == nil && len(body) > maxReply {
+		err = errLongReply
+	}
+	return body, err
 }

@@ -15,6 +15,7 @@ type metrics struct {
 	calls    *prometheus.CounterVec
 	lost     *prometheus.CounterVec
 	bridged  *prometheus.CounterVec
+	hooks    *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -34,6 +35,8 @@ func newMetrics() *metrics {
 	}
 	m.bridged = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_bridged_total", Help: "Events brought from here to the upstream (up) and from there to here (down)."}, []string{"app", "direction"})
+	m.hooks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_webhooks_total", Help: "Webhooks of the upstream that came here, by the status they were answered with."}, []string{"app", "status"})
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 	return m
 }
@@ -52,7 +55,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

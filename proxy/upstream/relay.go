@@ -55,7 +55,9 @@ type Settings struct {
 	// Shadow is where relayed clients have their doubles at stage shadow. It
 	// is an engine of its own, watched by nobody, so that what happens in it
 	// is neither told to clients nor to webhooks. nil: there are no doubles.
-	Shadow     *engine.Engine
+	Shadow *engine.Engine
+	// Hooks takes in the vendor's webhooks; nil: they are not served.
+	Hooks      Hooks
 	Tap        engine.Tap
 	Node       uint64 // random per process; becomes part of event ids
 	PathPrefix string // as in httpapi.Settings
@@ -71,6 +73,10 @@ type Relay struct {
 	calls    *http.Transport  // of the HTTP API
 	copies   chan publication // accepted by the vendor, for Run to copy
 	events   atomic.Uint64
+	bridges  sync.Map      // by app id: *bridge
+	hooking  chan struct{} // has room for the webhooks that are taken in
+	ids      identities
+	ears     ears
 
 	mu       sync.Mutex
 	clients  map[relayed]struct{}
@@ -105,6 +111,8 @@ func New(s Settings) *Relay {
 		clients: make(map[relayed]struct{}),
 		sockets: make(map[protocol.SocketID]*virtual),
 		split:   make(map[protocol.SocketID]*terminated),
+		hooking: make(chan struct{}, maxHooks),
+		ears:    newEars(),
 	}
 }
 
@@ -225,6 +233,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Go(func() { r.copyAccepted(ctx) })
 	helpers.Go(func() { r.follow(ctx) })
 	helpers.Go(func() { r.bridge(ctx) })
+	helpers.Go(func() { r.census(ctx) })
 	<-ctx.Done()
 	helpers.Wait()
 	r.mu.Lock()

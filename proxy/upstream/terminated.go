@@ -191,6 +191,7 @@ func (c *terminated) open() *vendorConn {
 	over := c.over
 	if !over {
 		c.vendor = v
+		c.relay.ids.opened(v.socket, c.conn.SocketID())
 	}
 	c.mu.Unlock()
 	if over || !c.relay.run(func() { c.read(v) }) {
@@ -262,6 +263,7 @@ func (c *terminated) Close(code int, reason string) {
 	c.mu.Unlock()
 	if v != nil {
 		v.leave()
+		c.relay.ids.closed(v.socket)
 	}
 	c.conn.Close(code, reason)
 	c.relay.mu.Lock()
