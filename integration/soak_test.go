@@ -117,10 +117,10 @@ func churn(t *testing.T, g *harness.Gateway, d time.Duration) (clients int) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	stop := time.Now().Add(d)
-	server := serverOf(g)
 	for i := range atOnce {
 		random := rand.New(rand.NewPCG(1, uint64(i)))
 		wg.Go(func() {
+			server := serverOf(g) // not for concurrent use
 			for n := 0; time.Now().Before(stop); n++ {
 				if err := visit(g, random); err != nil {
 					t.Error(err)
