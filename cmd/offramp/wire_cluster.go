@@ -14,7 +14,7 @@ import (
 func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 	config := g.config.Cluster.Redis
 	backend, err := redis.New(redis.Settings{
-		URL: config.URL, Prefix: config.Prefix, Node: node, Log: g.log,
+		Server: redis.Server{URL: config.URL}, Prefix: config.Prefix, Node: node, Log: g.log,
 		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
 		Returned: func() { g.engine.Resync() },
 		Fenced:   func() { g.fenced() },

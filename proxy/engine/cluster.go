@@ -120,9 +120,10 @@ func (e *Engine) memberGone(ch *channel, userID string) {
 	e.correct(ch, userID, added)
 }
 
-// Resync makes up for news that may have been missed: Run asks who is on each
-// presence channel, and tells the subscribers here what is new to them. It
-// does not wait for that.
+// Resync makes up for what may have been missed: Run asks who is on each
+// presence channel, which watched users are online and what each cache channel
+// keeps, and tells the subscribers here what is new to them. It does not wait
+// for that.
 func (e *Engine) Resync() {
 	select {
 	case e.resyncs <- struct{}{}:
@@ -135,6 +136,7 @@ func (e *Engine) resyncWhenAsked(ctx context.Context) {
 		select {
 		case <-e.resyncs:
 			e.resyncAll()
+			e.resyncCaches(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -142,12 +144,17 @@ func (e *Engine) resyncWhenAsked(ctx context.Context) {
 }
 
 func (e *Engine) resyncAll() {
+	e.eachChannel(func(ch *channel) {
+		if ch.name.Kind() == protocol.Presence && ch.group.Len() > 0 {
+			e.resync(ch.tenant.acquire(ch.name))
+		}
+	})
+}
+
+// eachChannel calls f for every channel of every app that somebody holds.
+func (e *Engine) eachChannel(f func(*channel)) {
 	for _, t := range *e.tenants.Load() {
-		t.each(func(ch *channel) {
-			if ch.name.Kind() == protocol.Presence && ch.group.Len() > 0 {
-				e.resync(t.acquire(ch.name))
-			}
-		})
+		t.each(f)
 	}
 }
 

@@ -62,7 +62,6 @@ type Engine struct {
 
 	unauthorised *schedule[*Conn]    // due when authorised connections' patience ends
 	counts       *schedule[*channel] // subscription counts that wait to be told
-	expiries     *schedule[*channel] // kept events
 
 	conns         registry
 	events        atomic.Uint64 // sequence of event ids
@@ -87,7 +86,6 @@ func New(s Settings) *Engine {
 		started:      time.Now(),
 		unauthorised: newSchedule[*Conn](),
 		counts:       newSchedule[*channel](),
-		expiries:     newSchedule[*channel](),
 	}
 	e.resyncs = make(chan struct{}, 1)
 	e.conns.prefix = socketPrefix(s.Node)
@@ -110,7 +108,6 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { _ = e.flusher.Run(ctx) })
 	wg.Go(func() { e.unauthorised.run(ctx, e.authorisationDue) })
 	wg.Go(func() { e.counts.run(ctx, e.countDue) })
-	wg.Go(func() { e.expiries.run(ctx, e.expiryDue) })
 	wg.Go(func() { e.resyncWhenAsked(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	cancel()

@@ -64,7 +64,14 @@ func (e *Engine) listen(ch *channel) *protocol.Error {
 		return protocol.ErrUnavailable
 	}
 	ch.live = true
-	return nil
+	if !ch.name.Cached() {
+		return nil
+	}
+	err := e.followCache(ch)
+	if err != nil {
+		e.unlisten(ch)
+	}
+	return err
 }
 
 // unlisten ends what listen began once nobody is on the channel.
@@ -73,6 +80,9 @@ func (e *Engine) unlisten(ch *channel) {
 		return
 	}
 	ch.live = false
+	if ch.name.Cached() {
+		ch.forgetCache()
+	}
 	if err := e.broker.Unsubscribe(context.Background(), ch.topic()); err != nil {
 		e.failed(err, ch.topic(), "unsubscribe at the broker")
 	}
@@ -96,7 +106,7 @@ func (e *Engine) enroll(c *Conn, sub *subscription, success []byte, members []pr
 	if !ch.name.Cached() {
 		return ch.group.Join(&sub.member, func() { c.send(success) }), false
 	}
-	kept := ch.rare.fresh(time.Now())
+	kept := ch.rare.cache.fresh(time.Now())
 	count = ch.group.Join(&sub.member, func() {
 		c.send(success)
 		if kept == nil {

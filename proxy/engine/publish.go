@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -43,6 +44,9 @@ func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) err
 			Origin:    p.Origin,
 			Via:       p.Via,
 			At:        now,
+		}
+		if ev.Keeps() {
+			ev.Data = bytes.Clone(p.Data) // of a larger request, as a rule
 		}
 		if err := e.broker.Publish(ctx, ev); err != nil {
 			e.backendErrors.Add(1)

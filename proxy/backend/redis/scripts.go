@@ -24,6 +24,10 @@ var (
 	condemnText string
 	//go:embed scripts/claim.lua
 	claimText string
+	//go:embed scripts/publish.lua
+	publishText string
+	//go:embed scripts/last.lua
+	lastText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -33,4 +37,6 @@ var (
 	beatScript    = redis.NewScript(beatText)
 	condemnScript = redis.NewScript(condemnText)
 	claimScript   = redis.NewScript(claimText)
+	publishScript = redis.NewScript(publishText)
+	lastScript    = redis.NewScript(lastText)
 )

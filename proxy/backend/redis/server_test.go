@@ -84,7 +84,7 @@ func startNode(t *testing.T, s *server, id uint64, lease time.Duration) *testNod
 	t.Helper()
 	n := &testNode{t: t}
 	backend, err := New(Settings{
-		URL: proxy.NewSecret(s.url()), Prefix: t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
+		Server: Server{URL: proxy.NewSecret(s.url())}, Prefix: t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
 		Changed: func(c proxy.Change) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
