@@ -24,7 +24,7 @@ func (g *gateway) newAdmin() *admin.Server {
 		Apps:     g.apps,
 		Traffic:  traffic{g.engine},
 		Backends: func() any { return g.host.Status() },
-		Stages:   stages{g.router},
+		Stages:   stages{g.router, g.relay},
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},
 		Report:   g.report,

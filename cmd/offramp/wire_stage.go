@@ -9,6 +9,7 @@ import (
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/admin"
 	"github.com/offramp/offramp/proxy/route"
+	"github.com/offramp/offramp/proxy/upstream"
 	"github.com/offramp/offramp/shadow/report"
 )
 
@@ -41,7 +42,10 @@ func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, e
 }
 
 // stages shows and moves the migration's stages for the admin listener.
-type stages struct{ router *route.Router }
+type stages struct {
+	router *route.Router
+	relay  *upstream.Relay
+}
 
 // stageView is an app's stage as the API and the command show it.
 type stageView struct {
@@ -49,6 +53,8 @@ type stageView struct {
 	Stage   proxy.Stage   `json:"stage"`
 	Rules   []stageRule   `json:"rules"`
 	History []route.Entry `json:"history"` // oldest first
+	// Broken is what the loop breaker has stopped.
+	Broken []upstream.Broken `json:"broken,omitempty"`
 }
 
 // stageRule is the stage of the channels that match a pattern.
@@ -69,7 +75,7 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := stageView{App: app, Stage: current.Stage, Rules: []stageRule{}, History: history}
+	view := stageView{App: app, Stage: current.Stage, Rules: []stageRule{}, History: history, Broken: s.relay.Broken(app)}
 	if view.History == nil {
 		view.History = []route.Entry{}
 	}
@@ -114,6 +120,20 @@ func (s stages) Set(ctx context.Context, app string, c admin.StageChange) (any, 
 func (s stages) Rollback(ctx context.Context, app string, u admin.StageUndo) (any, error) {
 	e, err := s.router.Rollback(ctx, route.Undo{App: app, Channels: u.Channels, Who: u.Who, Why: u.Why})
 	return moveOf(e), adminError(err)
+}
+
+// stageRearmed is what the bridge carries again.
+type stageRearmed struct {
+	Channels []string `json:"channels"`
+}
+
+// Rearm implements admin.Stages.
+func (s stages) Rearm(_ context.Context, app string, u admin.StageUndo) (any, error) {
+	freed := s.relay.Rearm(app, u.Channels, u.Who, u.Why)
+	if len(freed) == 0 {
+		return nil, fmt.Errorf("%w: the loop breaker has stopped nothing there", admin.ErrInvalid)
+	}
+	return stageRearmed{freed}, nil
 }
 
 func moveOf(e route.Entry) stageMove {

@@ -131,6 +131,7 @@ func (s *Server) routes() http.Handler {
 		{"GET /api/v1/apps/{id}/stage", false, s.showStage},
 		{"PUT /api/v1/apps/{id}/stage", false, s.setStage},
 		{"POST /api/v1/apps/{id}/rollback", false, s.rollBack},
+		{"POST /api/v1/apps/{id}/rearm", false, s.rearm},
 		{"GET /api/v1/apps/{id}/report", false, s.document("report", s.Report)},
 		{"GET /api/v1/apps/{id}/inventory", false, s.document("inventory", s.Inventory)},
 		{"GET /api/v1/backends", false, s.listBackends},

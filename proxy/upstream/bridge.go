@@ -41,6 +41,7 @@ type bridge struct {
 	events chan *proxy.Event // for the vendor's API
 	tap    *tap              // on all channels but presence
 	people *people           // on presence channels
+	asked  chan struct{}     // by another gateway, where this one leads to
 
 	mu     sync.Mutex
 	echoes echoes
@@ -69,6 +70,8 @@ func (r *Relay) bridge(ctx context.Context) {
 				again = true
 			case <-look.C:
 				again = true
+			case <-r.looking:
+				again = true
 			case <-ctx.Done():
 				for len(r.settings.Feed.records) > 0 {
 					r.hand(bridges, <-r.settings.Feed.records)
@@ -92,7 +95,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 	needed := make(map[string]bool)
 	for _, app := range r.settings.Apps.All() {
 		left := r.settings.Feed.unsettled(app.ID) > 0 || r.settings.Engine.Stats(app.ID).Connections > 0
-		if !r.bridged(app) && (!left || !r.takes(app)) {
+		if !r.bridged(app) && (!left || !r.takes(app)) || r.stopped(app.ID) {
 			continue
 		}
 		needed[app.ID] = true
@@ -114,8 +117,16 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 	}
 }
 
+// look has the bridges looked at again.
+func (r *Relay) look() {
+	select {
+	case r.looking <- struct{}{}:
+	default: // it is about to happen
+	}
+}
+
 func (r *Relay) newBridge(app string) *bridge {
-	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents)}
+	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), asked: make(chan struct{}, 1)}
 	b.tap, b.people = newTap(r, app, b.arrived), newPeople(b)
 	return b
 }
@@ -132,6 +143,7 @@ func (b *bridge) run(ctx context.Context) {
 		b.want(s.Name, true)
 	}
 	var parts sync.WaitGroup
+	parts.Go(func() { b.explore(ctx) })
 	parts.Go(func() { b.send(ctx) })
 	parts.Go(func() { b.tap.run(ctx) })
 	parts.Go(func() { b.people.run(ctx) })
@@ -185,8 +197,18 @@ func (b *bridge) publish(ev *proxy.Event) bool {
 	if !b.shared(ev.Topic.Channel) {
 		return false
 	}
+	if b.circled(up, ev.Topic.Channel, ev.Name, ev.Data) {
+		b.relay.lose(ev, "not brought to the upstream: it goes in a circle")
+		return false
+	}
 	queue := b.events
 	if ev.Publisher == proxy.ByClient {
+		if c := b.relay.splitOf(ev.Socket); c != nil && fromGateway(c.info.Via) {
+			// Its tap spoke for clients of another gateway. What a tap says has
+			// no mark of its own, so it is never said by a second one.
+			b.relay.metrics.loops.WithLabelValues(b.id).Inc()
+			return false
+		}
 		t := b.speaker(ev)
 		if t == nil {
 			return false // nobody is there to be told
@@ -210,6 +232,14 @@ func (b *bridge) speaker(ev *proxy.Event) *tap {
 	}
 	if g := b.people.voice(ev.UserID); g != nil {
 		return g.tap
+	}
+	return nil
+}
+
+// bridgeOf returns the bridge of an app; nil: it has none now.
+func (r *Relay) bridgeOf(app string) *bridge {
+	if b, ok := r.bridges.Load(app); ok {
+		return b.(*bridge)
 	}
 	return nil
 }
@@ -245,12 +275,12 @@ func (b *bridge) send(ctx context.Context) {
 		select {
 		case ev := <-b.events:
 			batch = b.gather(append(batch[:0], ev))
-			b.post(ctx, batch)
+			b.postAll(ctx, batch)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCalls)
 			defer cancel()
 			for batch = b.gather(batch[:0]); len(batch) > 0; batch = b.gather(batch[:0]) {
-				b.post(last, batch)
+				b.postAll(last, batch)
 			}
 			return
 		}
@@ -270,6 +300,18 @@ func (b *bridge) gather(batch []*proxy.Event) []*proxy.Event {
 	return batch
 }
 
+// postAll makes one call, or several where events came by different ways.
+func (b *bridge) postAll(ctx context.Context, batch []*proxy.Event) {
+	for len(batch) > 0 {
+		n := 1
+		for n < len(batch) && batch[n].Via == batch[0].Via {
+			n++
+		}
+		b.post(ctx, batch[:n])
+		batch = batch[n:]
+	}
+}
+
 // post makes one call, again and again where it is sure that the vendor has
 // not done it: it knows no way to tell a second call from a second event.
 // Meanwhile events queue, up to the bound.
@@ -287,6 +329,9 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 		}
 		if pause == firstPause || !undone(status, err) {
 			b.relay.settings.Log.Warn().Err(err).Int("status", status).Str("app", b.id).Int("events", len(batch)).Msg("events not accepted by the upstream")
+		}
+		if status == http.StatusLoopDetected {
+			b.relay.circle(b.id, "the upstream says that calls lead back to it: HTTP status 508")
 		}
 		if !undone(status, err) || ctx.Err() != nil {
 			for _, ev := range batch {
@@ -331,7 +376,7 @@ func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event)
 		}
 	}
 	body = append(body, "]}"...)
-	answer, err := b.relay.callVendor(ctx, app, http.MethodPost, path, body)
+	answer, err := b.relay.callOnward(ctx, app, batch[0].Via, http.MethodPost, path, body)
 	status = answer.status
 	for _, ev := range returning {
 		// What the vendor has done before it was asked for the channel is
@@ -389,7 +434,7 @@ func (b *bridge) arrived(ctx context.Context, f serverFrame) {
 	echo := b.echoes.take(f.channel, f.event, data, time.Now())
 	b.mu.Unlock()
 	app, ok := b.app()
-	if echo || !ok {
+	if echo || !ok || b.circled(down, f.channel, f.event, data) {
 		return
 	}
 	p := engine.Publication{

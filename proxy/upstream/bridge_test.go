@@ -370,10 +370,13 @@ func (w *wire) heal() {
 			if err != nil {
 				return
 			}
-			v, err := net.Dial("tcp", w.to)
+			w.mu.Lock()
+			to := w.to
+			w.mu.Unlock()
+			v, err := net.Dial("tcp", to)
 			if err != nil {
 				c.Close()
-				return
+				continue
 			}
 			w.mu.Lock()
 			w.passed = append(w.passed, c, v)
@@ -382,6 +385,13 @@ func (w *wire) heal() {
 			go func() { _, _ = io.Copy(v, c); v.Close() }()
 		}
 	}()
+}
+
+// lead makes the wire lead elsewhere.
+func (w *wire) lead(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
 }
 
 func (w *wire) cut() {

@@ -27,8 +27,13 @@ func (e *echoes) sum(channel protocol.ChannelName, name string, data []byte) uin
 	if e.seed == (maphash.Seed{}) {
 		e.seed = maphash.MakeSeed()
 	}
+	return fingerprint(e.seed, channel, name, data)
+}
+
+// fingerprint returns a number that equal events share.
+func fingerprint(seed maphash.Seed, channel protocol.ChannelName, name string, data []byte) uint64 {
 	var h maphash.Hash
-	h.SetSeed(e.seed)
+	h.SetSeed(seed)
 	_, _ = h.WriteString(string(channel)) // a hash takes everything
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(name)

@@ -30,7 +30,18 @@ var (
 // ServeAPI answers a request to the HTTP API: the calls of an app that is
 // relayed are forwarded as they are, and the vendor's answer is the answer.
 func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
-	switch app := r.calledApp(ctx); {
+	app := r.calledApp(ctx)
+	r.serve(ctx, app)
+	if app != nil && fromGateway(viaOf(ctx)) {
+		ctx.Response.Header.Set(leadsHeader, r.leads(app.ID))
+		r.explored(app, string(ctx.Path()))
+	}
+}
+
+func (r *Relay) serve(ctx *fasthttp.RequestCtx, app *proxy.App) {
+	switch {
+	case app != nil && app.Upstream != nil && r.looped(viaOf(ctx)):
+		r.refuseLoop(ctx, app)
 	case app != nil && app.Enabled && app.Upstream != nil && r.settings.Hooks != nil && r.hookPath(ctx, app):
 		r.serveHook(ctx, app)
 	case app != nil && r.takes(app):
@@ -111,6 +122,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 			request.Header.Add(name, string(value))
 		}
 	}
+	request.Header.Set(protocol.ViaHeader, r.onward(viaOf(ctx)))
 	if request.Header.Get("User-Agent") == "" {
 		request.Header.Set("User-Agent", "") // none, instead of the HTTP library's
 	}
@@ -128,7 +140,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 func passes(name string) bool {
 	switch strings.ToLower(name) {
 	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-		"transfer-encoding", "upgrade", "content-length", "host", "expect":
+		"transfer-encoding", "upgrade", "content-length", "host", "expect", "offramp-leads-to":
 		return false
 	default:
 		return true
@@ -167,6 +179,11 @@ func (r *Relay) unanswered(ctx *fasthttp.RequestCtx, app *proxy.App, err error) 
 
 // callVendor makes an API call of the gateway's own. body is nil for a query.
 func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (reply, error) {
+	return r.callOnward(ctx, app, "", method, path, body)
+}
+
+// callOnward makes a call for what came through other gateways.
+func (r *Relay) callOnward(ctx context.Context, app *proxy.App, via, method, path string, body []byte) (reply, error) {
 	base, err := url.Parse(app.Upstream.API)
 	if err != nil {
 		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
@@ -187,6 +204,7 @@ func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path str
 	request.URL.Path, request.URL.RawQuery = strings.TrimRight(base.Path, "/")+path, query
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", library)
+	request.Header.Set(protocol.ViaHeader, r.onward(via))
 	response, err := r.calls.RoundTrip(request)
 	if err != nil {
 		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
@@ -194,6 +212,7 @@ func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path str
 	}
 	defer response.Body.Close()
 	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(response.StatusCode)).Inc()
+	r.learn(app.ID, response.Header)
 	answer, err := readReply(response.Body)
 	if response.StatusCode >= 300 {
 		err = nil // it has failed, whatever it says

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -64,7 +65,7 @@ func (r *Relay) newLink(ctx *fasthttp.RequestCtx, app *proxy.App, key string) (*
 	}
 	l := &link{
 		relay: r, app: app, base: base,
-		request: upgradeRequest(ctx, base, key),
+		request: upgradeRequest(ctx, base, key, r.onward(viaOf(ctx))),
 		key:     string(ctx.Request.Header.Peek("Sec-WebSocket-Key")),
 		offered: bytes.Contains(ctx.Request.Header.Peek("Sec-WebSocket-Protocol"), []byte(subprotocol)),
 		info:    clientOf(ctx, key),
@@ -96,7 +97,7 @@ func clientOf(ctx *fasthttp.RequestCtx, key string) proxy.Client {
 	}
 	return proxy.Client{
 		Key: key, Library: clip(args.Peek("client")), Version: clip(args.Peek("version")), Protocol: version,
-		Transport: "ws", Remote: ctx.RemoteAddr().String(), TLS: ctx.IsTLS(),
+		Transport: "ws", Remote: ctx.RemoteAddr().String(), TLS: ctx.IsTLS(), Via: viaOf(ctx),
 	}
 }
 
@@ -114,7 +115,7 @@ func (l *link) run(early []byte) {
 	l.relay.metrics.open.WithLabelValues(l.app.ID).Inc()
 	defer l.relay.metrics.open.WithLabelValues(l.app.ID).Dec()
 	l.relay.settings.Feed.caughtUp(l.app.ID)
-	g, err := dial(context.Background(), l.base, l.request)
+	g, err := l.dial()
 	l.relay.metrics.dials.WithLabelValues(l.app.ID, trouble(err)).Inc()
 	if err != nil {
 		l.turnAway(err)
@@ -146,6 +147,14 @@ func (l *link) run(early []byte) {
 	helpers.Wait()
 }
 
+// dial connects to the vendor, unless that would lead back here.
+func (l *link) dial() (greeting, error) {
+	if l.relay.looped(l.info.Via) {
+		return greeting{}, loopError{l.info.Via}
+	}
+	return dial(context.Background(), l.base, l.request)
+}
+
 // turnAway tells a client that the vendor cannot be reached.
 func (l *link) turnAway(cause error) {
 	l.mu.Lock()
@@ -165,6 +174,10 @@ func (r *Relay) unreachable(app *proxy.App, info *proxy.Client, cause error) *pr
 		Kind: proxy.KindRefused, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: app.ID},
 		Client: info, Code: errUnreachable.Code, Action: "connect", Text: trouble(cause),
 	})
+	if errors.As(cause, new(loopError)) {
+		r.metrics.loops.WithLabelValues(app.ID).Inc()
+		return errLoop
+	}
 	return errUnreachable
 }
 

@@ -34,6 +34,7 @@ type Apps interface {
 type Route interface {
 	Position(app *proxy.App) *route.Position
 	Changed() <-chan struct{}
+	Note(app, channels, who, what string) error
 }
 
 // Upgrades answers requests to become a WebSocket connection.
@@ -74,6 +75,9 @@ type Relay struct {
 	copies   chan publication // accepted by the vendor, for Run to copy
 	events   atomic.Uint64
 	bridges  sync.Map      // by app id: *bridge
+	guards   sync.Map      // by app id: *guard
+	beyond   sync.Map      // by app id: the gateways that its upstream leads to
+	looking  chan struct{} // bridges are to be looked at again
 	hooking  chan struct{} // has room for the webhooks that are taken in
 	ids      identities
 	ears     ears
@@ -112,6 +116,7 @@ func New(s Settings) *Relay {
 		sockets: make(map[protocol.SocketID]*virtual),
 		split:   make(map[protocol.SocketID]*terminated),
 		hooking: make(chan struct{}, maxHooks),
+		looking: make(chan struct{}, 1),
 		ears:    newEars(),
 	}
 }
@@ -165,6 +170,9 @@ func (r *Relay) bridged(app *proxy.App) bool {
 // a WebSocket to the vendor where the app is relayed, and any other to the
 // engine and the vendor, as its channels ask for.
 func (r *Relay) Connect(app *proxy.App, client proxy.Client, out session.Outlet) (session.Conn, *protocol.Error) {
+	if r.looped(client.Via) {
+		return nil, r.unreachable(app, &client, loopError{client.Via})
+	}
 	if r.takes(app) {
 		return r.connectStream(app, client, out)
 	}
