@@ -54,6 +54,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
+	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
 	sessions   *session.Server
 	websocket  *websocket.Server
@@ -108,6 +109,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		if g.cluster, err = g.newCluster(node); err != nil {
 			return nil, err
 		}
+		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
 		hooks.Departures = g.cluster.Departures
 	}

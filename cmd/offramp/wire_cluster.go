@@ -27,22 +27,37 @@ func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 
 // fenced sends away the clients of a node that the others took for dead: what
 // they have been shown of presence since may be untrue. Clients come back at
-// once.
+// once, to a node that has a lease again.
 func (g *gateway) fenced() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*fenceOver)
-	defer cancel()
-	if err := g.engine.Fence(ctx, fenceOver); err != nil {
-		g.log.Warn().Err(err).Msg("not every client was sent away")
+	tell := g.engine.Fence()
+	select {
+	case g.sendAway <- tell:
+	default: // not even those of several times before have been told: there is no time to spread it over
+		_ = tell(context.Background(), 0) // which does not wait, and so cannot fail
 	}
 }
 
 // fenceOver is the time over which those clients are told.
 const fenceOver = time.Second
 
+// tellFenced tells them, until ctx ends.
+func (g *gateway) tellFenced(ctx context.Context) error {
+	for {
+		select {
+		case tell := <-g.sendAway:
+			if err := tell(ctx, fenceOver); err != nil {
+				g.log.Warn().Err(err).Msg("not every client was sent away")
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 // clusterParts returns what runs for the tie to other nodes.
 func (g *gateway) clusterParts() []func(context.Context) error {
 	if g.cluster == nil {
 		return nil
 	}
-	return []func(context.Context) error{g.cluster.Ledger.Run}
+	return []func(context.Context) error{g.cluster.Ledger.Run, g.tellFenced}
 }

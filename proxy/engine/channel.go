@@ -3,6 +3,7 @@ package engine
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -28,6 +29,8 @@ type channel struct {
 
 	holds int32 // guarded by the shard's mu
 
+	told atomic.Int32 // the subscription count that subscribers here were told last, of several nodes
+
 	group fanout.Group // has its own lock
 }
 
@@ -37,6 +40,8 @@ type rare struct {
 	cache    cache   // of a cache channel
 	signedIn []*Conn // of an account: the user's connections
 	roster   roster  // of a presence channel
+	online   bool    // of an account: as its watchers were told last
+	heard    uint64  // how often they were
 }
 
 // throttle is the state of a subscription count that is told only now and then.

@@ -91,8 +91,12 @@ func (e *Engine) delivered(mark any, receivers int, at time.Time) {
 // deliverNews acts on news from an engine, perhaps this one.
 func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	ch := t.find(ev.Topic.Channel)
-	if ch != nil && ev.Name == newsCount {
+	switch {
+	case ch == nil:
+	case ev.Name == newsCount:
 		e.deliverCount(ch, ev)
+	case ev.Name == newsLook && ev.ID.Node != e.node:
+		e.repairs.add(ev.Topic, false)
 	}
 	if ch == nil || ch.rare == nil {
 		return
@@ -101,9 +105,9 @@ func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	case newsMemberAdded, newsMemberRemoved:
 		e.deliverMember(ch, ev)
 	case newsOnline:
-		e.append(ch, protocol.AppendWatchlist(nil, []string{ev.UserID}, nil))
+		e.deliverStanding(ch, ev.UserID, true)
 	case newsOffline:
-		e.append(ch, protocol.AppendWatchlist(nil, nil, []string{ev.UserID}))
+		e.deliverStanding(ch, ev.UserID, false)
 	case newsTerminate:
 		ch.terminate()
 	}

@@ -48,9 +48,11 @@ func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Memb
 	if here == 1 && !ch.hidden() {
 		ch.tenant.channels.Add(1)
 	}
-	count := e.tally(ch, here, here-1)
+	count, known := e.tally(ch, here, here-1)
 	e.recordJoin(c, sub, count, arrived, miss)
-	e.countChanged(app, ch, count.After)
+	if known {
+		e.countChanged(app, ch, count.After)
+	}
 	return nil
 }
 
@@ -138,9 +140,9 @@ func (e *Engine) leaveHeld(c *Conn, sub *subscription) {
 	}
 	gone := ch.name.Kind() == protocol.Presence && e.exit(c, sub)
 	e.unlisten(ch)
-	count := e.tally(ch, here, here+1)
+	count, known := e.tally(ch, here, here+1)
 	e.recordLeave(c, sub, count, gone)
-	if app, ok := e.apps(ch.tenant.id); ok {
+	if app, ok := e.apps(ch.tenant.id); ok && known {
 		e.countChanged(app, ch, count.After)
 	}
 }

@@ -75,12 +75,15 @@ const (
 	newsOffline       = "offline"
 	newsTerminate     = "terminate"
 	newsCount         = "subscription_count" // Data: the count, in decimal
+	newsLook          = "look"               // what subscribers were told of the channel may be untrue
 )
 
-// tell publishes news to every node; a failure concerns no client command.
+// tell publishes news to every node; a failure concerns no client command, and
+// is made up for.
 func (e *Engine) tell(ev *proxy.Event) {
 	if err := e.publishNews(context.Background(), ev); err != nil {
 		e.failed(err, ev.Topic, "tell the news "+ev.Name)
+		e.repairs.add(ev.Topic, true)
 	}
 }
 

@@ -17,7 +17,8 @@ type Settings struct {
 	Node   uint64        // the engine's: events are known by it
 	Lease  time.Duration // 0: DefaultLease
 	// Fenced is called when the others have taken this node for dead: what its
-	// clients were shown since may be untrue.
+	// clients were shown since may be untrue. When it returns, they are on no
+	// channel any more.
 	Fenced func()
 	// Changed is called for each change that is not the answer to a call.
 	Changed func(proxy.Change)

@@ -147,15 +147,20 @@ func (k *keeper) fence(ctx context.Context) {
 		k.close(t, a)
 	}
 	k.stale = nil // whoever has taken the lease takes them as well
+	k.exact, k.told = false, false
+	k.epoch.Unlock()
+	if k.settings.Fenced != nil {
+		k.settings.Fenced() // before anybody joins under the new lease
+	}
+	k.epoch.Lock()
 	err := k.change(ctx)
-	k.exact, k.told, k.steady = err == nil, err == nil, time.Now()
+	k.told, k.steady = err == nil, time.Now()
 	k.epoch.Unlock()
 	if err != nil {
 		k.log.Warn().Err(err).Msg("no new lease yet")
+		return
 	}
-	if k.settings.Fenced != nil {
-		k.settings.Fenced()
-	}
+	k.finish(ctx)
 }
 
 // change begins a new lease. The caller has epoch.
