@@ -69,13 +69,6 @@ func acmeSettings(a *ACME) []setting {
 	}
 }
 
-func redisSettings(c *Redis) []setting {
-	return []setting{
-		needed(secret("url", &c.URL)),
-		text("prefix", &c.Prefix, "text in front of every Redis key", redisPrefix),
-	}
-}
-
 // appDraft is an app while it is being read: the settings that go into it in
 // another form stand beside it.
 type appDraft struct {

@@ -113,17 +113,6 @@ func (r *reader) keyPair(t *TLS) {
 	}
 }
 
-func (r *reader) redis(c *Redis) {
-	if c == nil || c.URL.IsZero() {
-		return
-	}
-	// The URL may hold a password: no part of it is repeated.
-	u, err := url.Parse(c.URL.Reveal())
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" {
-		r.problem("cluster.redis.url", "This is not a Redis URL", `Write "redis://host:6379/0", or rediss:// for TLS`)
-	}
-}
-
 // unique: ids tell apps apart in the HTTP API, keys in the WebSocket URL.
 func (r *reader) unique(drafts []*appDraft) {
 	ids, keys := map[string]string{}, map[string]string{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/offramp/offramp/configs"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/backend/redis"
 )
@@ -13,8 +14,12 @@ import (
 // the engine, which is made after it and before anything runs.
 func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 	config := g.config.Cluster.Redis
+	server, err := redisServer(config)
+	if err != nil {
+		return nil, fmt.Errorf("cluster.redis: %w", err)
+	}
 	backend, err := redis.New(redis.Settings{
-		Server: redis.Server{URL: config.URL}, Prefix: config.Prefix, Node: node, Log: g.log,
+		Server: server, Prefix: config.Prefix, Node: node, Log: g.log,
 		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
 		Returned: func() { g.engine.Resync() },
 		Fenced:   func() { g.fenced() },
@@ -23,6 +28,21 @@ func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 		return nil, fmt.Errorf("cluster.redis: %w", err)
 	}
 	return backend, nil
+}
+
+func redisServer(c *configs.Redis) (redis.Server, error) {
+	s := redis.Server{URL: c.URL, Addresses: c.Addresses, Sharded: c.Sharded}
+	if c.Sentinel != nil {
+		s.Sentinel = &redis.Sentinel{Master: c.Sentinel.Master, Username: c.Sentinel.Username, Password: c.Sentinel.Password}
+	}
+	if c.TLS == nil {
+		return s, nil
+	}
+	var err error
+	if s.TLS, err = c.TLS.Load(); err != nil {
+		return s, fmt.Errorf("tls: %w", err)
+	}
+	return s, nil
 }
 
 // fenced sends away the clients of a node that the others took for dead: what
