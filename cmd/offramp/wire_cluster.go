@@ -18,6 +18,7 @@ func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster.redis: %w", err)
 	}
+	redis.LogTo(g.log)
 	backend, err := redis.New(redis.Settings{
 		Server: server, Prefix: config.Prefix, Node: node, Log: g.log,
 		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
