@@ -46,6 +46,9 @@ func (c *Comparator) Offer(r proxy.Record) bool {
 	if !watched.Has(r.Kind) {
 		return true
 	}
+	if c.settings.Copy != nil {
+		c.settings.Copy.Offer(r)
+	}
 	return c.queue.offer(&r)
 }
 

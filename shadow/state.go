@@ -249,6 +249,7 @@ func (s *state) delivered(a *appState, w *window, r *proxy.Record, at int64) {
 	v.arrivals = append(v.arrivals, arrival{
 		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
 		body: s.hold(ev.Data), size: len(ev.Data), count: int32(min(r.Count, math.MaxInt32)),
+		excludes: ev.Except != "" || ev.Publisher == proxy.ByClient,
 	})
 	s.open++
 	s.bound(a, w, len(v.arrivals), at)

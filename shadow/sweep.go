@@ -198,6 +198,7 @@ func (p *sweeper) match(i int) {
 	v := &p.views[i]
 	in := input{
 		slots: p.slots, arrivals: v.view.arrivals, settled: p.settled(), window: p.wait(), closed: p.isClosed,
+		foreign: v.leg > 0,
 	}
 	if v.view.socket != "" {
 		for in.from < len(in.slots) && in.slots[in.from].at < v.view.from {
