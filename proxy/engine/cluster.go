@@ -81,7 +81,7 @@ func (e *Engine) channelsEverywhere(ctx context.Context, app, prefix string) ([]
 	}
 	var states []ChannelState
 	for name, count := range counts {
-		if !strings.HasPrefix(string(name), prefix) || count <= 0 {
+		if name[0] == '#' || !strings.HasPrefix(string(name), prefix) || count <= 0 {
 			continue
 		}
 		users, err := e.userCount(ctx, proxy.Topic{App: app, Channel: name})
@@ -106,9 +106,15 @@ func (e *Engine) Apply(c proxy.Change) {
 			e.tell(&proxy.Event{Topic: c.Topic, Name: newsMemberAdded, UserID: c.Member.UserID, Data: c.Member.Info})
 		}
 	case proxy.ChannelVacated:
-		e.offer(proxy.Record{Kind: proxy.KindVacated, Topic: c.Topic})
+		e.changed(ch, proxy.KindVacated)
 	case proxy.ChannelOccupied:
-		e.offer(proxy.Record{Kind: proxy.KindOccupied, Topic: c.Topic})
+		e.changed(ch, proxy.KindOccupied)
+	}
+}
+
+func (e *Engine) changed(ch *channel, kind proxy.Kind) {
+	if !ch.hidden() {
+		e.offer(proxy.Record{Kind: kind, Topic: ch.topic()})
 	}
 }
 
