@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := translatortest.Options{
-				Patience:   10 * time.Second,
+				Patience:   5 * time.Second,
 				Throughput: 200, // the kit keeps to the declared rate, which allows for a little more than 500
 			}
 			if tc.process {
