@@ -27,7 +27,7 @@ type link struct {
 // part is one of its connections.
 type part struct {
 	pubsub *redis.PubSub
-	heard  atomic.Int64 // when something was last received, in Unix nanoseconds
+	asked  atomic.Int32 // signs of life asked for since something was received
 }
 
 var (
@@ -202,8 +202,9 @@ func (l *link) why() error {
 	return l.ended
 }
 
-// Each connection is asked for a sign of life pingEvery; after silence the
-// link is given up.
+// Each connection is asked for a sign of life pingEvery; after silence, in
+// which it was asked each time, the link is given up. A node that was paused
+// has not asked: what Redis has sent meanwhile is there to be read.
 const (
 	pingEvery = time.Second
 	silence   = 3 * time.Second
@@ -215,7 +216,6 @@ func (l *link) receive(ctx context.Context, take func(any) error) error {
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
 	for _, p := range l.parts {
-		p.heard.Store(time.Now().UnixNano())
 		wg.Go(func() {
 			l.end(l.receivePart(ctx, p, take))
 			cancel()
@@ -233,7 +233,7 @@ func (l *link) receivePart(ctx context.Context, p *part, take func(any) error) e
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
-		p.heard.Store(time.Now().UnixNano())
+		p.asked.Store(0)
 		if err := take(msg); err != nil {
 			return err
 		}
@@ -252,7 +252,7 @@ func (l *link) watch(ctx context.Context) {
 			return
 		}
 		for _, p := range l.parts {
-			if silent := time.Now().UnixNano() - p.heard.Load(); silent > int64(silence) {
+			if p.asked.Add(1) > int32(silence/pingEvery) {
 				l.end(errBroken)
 				return
 			}
