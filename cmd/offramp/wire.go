@@ -105,13 +105,14 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	between := engine.Settings{
 		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
 	}
+	var rates proxy.Rates
 	if config.Cluster.Redis != nil {
 		if g.cluster, err = g.newCluster(node); err != nil {
 			return nil, err
 		}
 		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
-		hooks.Departures = g.cluster.Departures
+		hooks.Departures, rates = g.cluster.Departures, g.cluster.Rates
 	}
 
 	// Those who watch.
@@ -136,7 +137,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.websocket = websocket.New(websocket.Settings{Sessions: g.sessions, Log: o.log})
 	g.streams = httpstream.New(httpstream.Settings{Sessions: g.sessions, Log: o.log})
 	api := httpapi.New(httpapi.Settings{
-		Apps: g.apps, Engine: g.engine, Tap: records, PathPrefix: config.PathPrefix, Log: o.log,
+		Apps: g.apps, Engine: g.engine, Tap: records, Rates: rates, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	g.doubles = engine.New(engine.Settings{
 		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: tap.New(tap.Watcher{

@@ -23,8 +23,8 @@ type Rule struct {
 	Candidate string   `json:"candidate,omitempty" yaml:"candidate,omitempty"` // leg
 	Pattern   string   `json:"pattern,omitempty" yaml:"pattern,omitempty"`     // channel pattern as in the report; "*" is a wildcard
 	Event     string   `json:"event,omitempty" yaml:"event,omitempty"`         // event name; "*" is a wildcard
-	Finding   string   `json:"finding" yaml:"finding"`               // one of Findings
-	Paths     []string `json:"paths,omitempty" yaml:"paths,omitempty,flow"`         // payload_differs: only where all that differs is among these
+	Finding   string   `json:"finding" yaml:"finding"`                         // one of Findings
+	Paths     []string `json:"paths,omitempty" yaml:"paths,omitempty,flow"`    // payload_differs: only where all that differs is among these
 	Reason    string   `json:"reason" yaml:"reason"`
 	Owner     string   `json:"owner" yaml:"owner"`
 	Expires   string   `json:"expires" yaml:"expires"` // date, such as 2026-12-31; the rule holds through that day, UTC

@@ -45,6 +45,8 @@ type Backend struct {
 	Ledger *Ledger
 	// Departures are held back for the webhooks of all nodes.
 	Departures *Departures
+	// Rates are shared by all nodes.
+	Rates *Rates
 
 	client client
 }
@@ -61,7 +63,7 @@ func New(s Settings) (*Backend, error) {
 	broker := newBroker(s, client)
 	ledger := newLedger(s, client)
 	ledger.moved = broker.relink
-	return &Backend{Broker: broker, Ledger: ledger, Departures: &Departures{keys{s.Prefix}, client}, client: client}, nil
+	return &Backend{Broker: broker, Ledger: ledger, Departures: &Departures{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client}, client: client}, nil
 }
 
 // Healthy returns why the node is not one with the others; nil if it is.

@@ -22,6 +22,7 @@ import (
 //	<bucket>i:<channel>  hash of user: information
 //	<bucket>n:<channel>  hash of user: sockets on all nodes
 //	<bucket>k:<channel>  the event that a cache channel keeps
+//	<bucket>r            when the app's share of publishes is whole again
 //
 // Pub/sub channels are named in the same way:
 //
@@ -78,5 +79,8 @@ func (k keys) topicChannel(t proxy.Topic) string { return k.bucketOf(t) + "e:" +
 func (k keys) ownChannel(node uint64, t proxy.Topic) string {
 	return k.bucketOf(t) + "b:" + strconv.FormatUint(node, 16)
 }
+
+// share is the key of what an app may still do in this second.
+func (k keys) share(app string) string { return k.bucket(app, 0) + "r" }
 
 func (k keys) departure(key string) string { return k.prefix + "d:" + key }

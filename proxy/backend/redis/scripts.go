@@ -28,6 +28,8 @@ var (
 	publishText string
 	//go:embed scripts/last.lua
 	lastText string
+	//go:embed scripts/take.lua
+	takeText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -39,4 +41,5 @@ var (
 	claimScript   = redis.NewScript(claimText)
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)
+	takeScript    = redis.NewScript(takeText)
 )
