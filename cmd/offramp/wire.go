@@ -204,8 +204,13 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
+	name, err := gatewayName(g.config, g.db)
+	if err != nil {
+		return err
+	}
 	g.host, err = host.New(host.Settings{
-		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock,
+		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock, Gateway: name,
+		Apps: g.apps.ByID, Publish: g.publishInbound,
 		Out: tap.New(
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},

@@ -146,6 +146,7 @@ func (l *link) open(ctx context.Context, p *Process) (plugins.Opened, error) {
 	if err != nil {
 		return plugins.Opened{}, err
 	}
+	l.inlet.meet(d)
 	opened, err := p.Client.Open(ctx, translators.Binding{
 		App: l.binding.App, Backend: l.binding.Backend.Name, Role: l.binding.Backend.Role, Gateway: l.settings.Gateway,
 		Settings: l.binding.Backend.Settings,

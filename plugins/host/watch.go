@@ -85,6 +85,9 @@ func (l *link) observe(ctx context.Context, stream *plugins.SubscribeStream, gra
 
 // delivered tells of one event that the backend delivered.
 func (l *link) delivered(e translators.Envelope, now time.Time) {
+	if l.inlet != nil {
+		l.inlet.take(e, now)
+	}
 	topic := proxy.Topic{App: l.binding.App, Channel: e.Channel}
 	publisher := proxy.ByServer
 	if e.Kind == translators.KindClientEvent {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -357,6 +358,30 @@ func TestBridgeExcludesItsTap(t *testing.T) {
 	waitFor(t, "the foreign event", func() bool { items, _ := w.seen(); return len(items) > 0 })
 	if items, _ := w.seen(); string(items[0].Data) != "true" {
 		t.Errorf("first was delivered %q: the bridge's own", items[0].Data)
+	}
+}
+
+func TestRequestsSayWhatTheyCameThrough(t *testing.T) {
+	var via []string
+	s := &scripted{}
+	s.http = func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		via = append(via, r.Header.Get("CDN-Loop"))
+		_, _ = io.WriteString(w, "{}")
+	}
+	session := open(t, proxy.RoleBridge, s.start(t).settings())
+	near, far := item(1, "private-a", "1"), item(2, "private-a", "2")
+	near.Origin, near.Hops, far.Origin, far.Hops = "offramp-1", 1, "offramp-2", 3
+	sealed := item(3, "private-encrypted-a", "3")
+	sealed.Origin, sealed.Hops = "offramp-1", 2
+	for _, batch := range [][]translators.Envelope{{near, far}, {sealed}} {
+		if got := codes(session.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+			t.Fatalf("results %s", got)
+		}
+	}
+	if want := []string{"offramp-2;hops=3", "offramp-1;hops=2"}; !slices.Equal(via, want) {
+		t.Errorf("requests came through %q, want %q", via, want)
 	}
 }
 
