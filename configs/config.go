@@ -129,6 +129,7 @@ func vendorCluster(name string) *proxy.Upstream {
 	return &proxy.Upstream{
 		WebSocket: "wss://ws-" + name + ".pusher.com",
 		API:       "https://api-" + name + ".pusher.com",
+		WhenDown:  proxy.WhenDownRefuse,
 	}
 }
 

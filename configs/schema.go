@@ -173,10 +173,12 @@ func webhookSettings(w *proxy.Webhook) []setting {
 }
 
 func upstreamSettings(u *proxy.Upstream, cluster *string) []setting {
+	u.WhenDown = proxy.WhenDownRefuse
 	return []setting{
 		text("cluster", cluster, "the vendor's name of a cluster, such as eu", clusterName),
 		text("websocket", &u.WebSocket, "a ws or wss URL", urlWith("ws", "wss")),
 		text("api", &u.API, "an http or https URL", urlWith("http", "https")),
+		choice("when_down", &u.WhenDown, proxy.WhenDownRefuse, proxy.WhenDownServe),
 	}
 }
 

@@ -213,7 +213,8 @@ func (r *reader) upstream(d *appDraft) {
 		case !cluster && !api:
 			r.problem(path+".api", "This setting is missing", fix)
 		case d.cluster != "":
-			d.Upstream = vendorCluster(d.cluster)
+			at := vendorCluster(d.cluster)
+			d.Upstream.WebSocket, d.Upstream.API = at.WebSocket, at.API
 		}
 		return
 	}

@@ -111,6 +111,12 @@ func printStage(w io.Writer, view stageView) error {
 		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state)
 	}
 	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage)
+	if view.FailedOpen {
+		fmt.Fprint(table, "\nUPSTREAM DOWN: the engine stands in for it\n")
+	}
+	for _, t := range view.Trouble {
+		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
+	}
 	for _, b := range view.Broken {
 		fmt.Fprintf(table, "\nBRIDGE STOPPED on channels %s since %s: %s.\n%d events were not brought over. When the circle is undone: offramp stage rearm\n",
 			b.Channels, b.Since.Local().Format(time.DateTime), b.Why, b.Kept)

@@ -21,6 +21,7 @@ func (g *gateway) newAdmin() *admin.Server {
 		Token:    g.config.Admin.Token,
 		Version:  version,
 		Ready:    g.ready,
+		Warnings: g.warnings,
 		Apps:     g.apps,
 		Traffic:  traffic{g.engine},
 		Backends: func() any { return g.host.Status() },

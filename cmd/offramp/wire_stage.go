@@ -55,6 +55,10 @@ type stageView struct {
 	History []route.Entry `json:"history"` // oldest first
 	// Broken is what the loop breaker has stopped.
 	Broken []upstream.Broken `json:"broken,omitempty"`
+	// Trouble is what is wrong with the upstream.
+	Trouble []upstream.Trouble `json:"trouble,omitempty"`
+	// FailedOpen: the engine stands in for an upstream that is down.
+	FailedOpen bool `json:"failed_open,omitempty"`
 }
 
 // stageRule is the stage of the channels that match a pattern.
@@ -75,7 +79,10 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := stageView{App: app, Stage: current.Stage, Rules: []stageRule{}, History: history, Broken: s.relay.Broken(app)}
+	view := stageView{
+		App: app, Stage: current.Stage, Rules: []stageRule{}, History: history,
+		Broken: s.relay.Broken(app), Trouble: s.relay.Trouble(app), FailedOpen: s.relay.FailedOpen(current),
+	}
 	if view.History == nil {
 		view.History = []route.Entry{}
 	}
@@ -87,6 +94,28 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 		view.Rules = append(view.Rules, rule)
 	}
 	return view, nil
+}
+
+// warnings says what does not keep the gateway from serving and yet concerns
+// whoever runs it: another node would fare no better, so it is ready all the
+// same.
+func (g *gateway) warnings(context.Context) []string {
+	var list []string
+	for _, app := range g.apps.All() {
+		if app.Upstream == nil {
+			continue
+		}
+		for _, t := range g.relay.Trouble(app.ID) {
+			list = append(list, fmt.Sprintf("upstream of app %s: %s: %s", app.ID, t.Kind, t.Text))
+		}
+		if g.relay.FailedOpen(app) {
+			list = append(list, "upstream of app "+app.ID+" is down: the engine stands in for it")
+		}
+		for _, b := range g.relay.Broken(app.ID) {
+			list = append(list, fmt.Sprintf("bridge of app %s is stopped on channels %s: %s", app.ID, b.Channels, b.Why))
+		}
+	}
+	return list
 }
 
 // stageMove is the answer to a change.

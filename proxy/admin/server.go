@@ -39,6 +39,9 @@ type Settings struct {
 	// Ready returns why the gateway cannot serve now, such as "draining";
 	// nothing when it can.
 	Ready func(context.Context) []string
+	// Warnings returns what does not keep the gateway from serving, such as an
+	// upstream in trouble; nil: there are none.
+	Warnings func(context.Context) []string
 
 	Apps      Apps
 	Traffic   Traffic

@@ -60,7 +60,7 @@ func (r *Relay) bridge(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		changed := r.settings.Route.Changed()
+		changed := r.changed()
 		r.adjust(ctx, bridges, &running)
 		for again := false; !again; {
 			select {
@@ -189,7 +189,7 @@ func (b *bridge) take(rec proxy.Record) bool {
 // channel.
 func (b *bridge) shared(channel protocol.ChannelName) bool {
 	app, ok := b.app()
-	return ok && b.relay.settings.Route.Position(app).Rule(channel).Stage != proxy.StageExited
+	return ok && b.relay.position(app).Rule(channel).Stage != proxy.StageExited
 }
 
 // publish queues an event for the vendor.
@@ -369,23 +369,33 @@ func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event)
 		if i > 0 {
 			body = append(body, ',')
 		}
-		id, returns := b.exclude(ev)
+		id := b.excluded(ev)
 		body = appendEvent(body, ev, id)
-		if returns {
+		if b.expect(ev, id) {
 			returning = append(returning, ev)
 		}
 	}
 	body = append(body, "]}"...)
 	answer, err := b.relay.callOnward(ctx, app, batch[0].Via, http.MethodPost, path, body)
 	status = answer.status
-	for _, ev := range returning {
-		// What the vendor has done before it was asked for the channel is
-		// never heard of.
-		if _, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel); !on || undone(status, err) {
-			b.withdraw(ev)
-		}
-	}
+	b.returned(returning, status, err)
 	return status, err
+}
+
+// returned no longer expects events that will not return after all: the
+// vendor did not take them, or has done so before the listener was there.
+func (b *bridge) returned(expected []*proxy.Event, status int, err error) {
+	for _, ev := range expected {
+		_, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+		b.mu.Lock()
+		switch {
+		case undone(status, err) || status >= 300:
+			b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
+		case !on:
+			b.echoes.doubt(ev, time.Now())
+		}
+		b.mu.Unlock()
+	}
 }
 
 func appendEvent(dst []byte, ev *proxy.Event, except protocol.SocketID) []byte {
@@ -398,30 +408,29 @@ func appendEvent(dst []byte, ev *proxy.Event, except protocol.SocketID) []byte {
 	return append(dst, '}')
 }
 
-// exclude returns the socket that the vendor is to leave out: the one that
+// excluded returns the socket that the vendor is to leave out: the one that
 // the publisher named, if the vendor knows that client, else the one that
-// listens. Where that one cannot be left out, as another is or as it is only
-// just connecting, the event may return and is expected to.
-func (b *bridge) exclude(ev *proxy.Event) (id protocol.SocketID, returns bool) {
+// listens.
+func (b *bridge) excluded(ev *proxy.Event) protocol.SocketID {
+	if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
+		return c.vendorSocket()
+	}
+	id, _ := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+	return id
+}
+
+// expect reports whether an event may return though the vendor leaves a socket
+// out, and expects it then: another one listens, or it is only just
+// connecting.
+func (b *bridge) expect(ev *proxy.Event, out protocol.SocketID) (returns bool) {
 	listener := b.listener(ev.Topic.Channel)
 	own, _ := listener.at(ev.Topic.Channel)
-	id = own
-	if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
-		id = c.vendorSocket()
-	}
-	if returns = listener.wants(ev.Topic.Channel) && (own == "" || id != own); returns {
+	if returns = listener.wants(ev.Topic.Channel) && (own == "" || out != own); returns {
 		b.mu.Lock()
 		b.echoes.expect(ev, time.Now())
 		b.mu.Unlock()
 	}
-	return id, returns
-}
-
-// withdraw no longer expects an event to return.
-func (b *bridge) withdraw(ev *proxy.Event) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
+	return returns
 }
 
 // arrived brings an event of the vendor's to the engine.

@@ -406,6 +406,11 @@ func (w *wire) cut() {
 
 func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {
 	t.Helper()
+	return openWiredWhen(t, stage, proxy.WhenDownRefuse)
+}
+
+func openWiredWhen(t *testing.T, stage proxy.Stage, down proxy.WhenDown) (*rig, *wire) {
+	t.Helper()
 	vendors, err := apps.New([]*proxy.App{newApp(proxy.StageExited)})
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +418,7 @@ func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {
 	r := &rig{t: t, seen: newRecords()}
 	r.vendor, _ = serve(t, 1, vendors, nil, nil)
 	w := newWire(t, r.vendor.addr)
-	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + w.addr, API: "http://" + w.addr})
+	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + w.addr, API: "http://" + w.addr, WhenDown: down})
 	return r, w
 }
 

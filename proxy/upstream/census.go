@@ -65,7 +65,7 @@ func (r *Relay) census(ctx context.Context) {
 	defer again.Stop()
 	last := make(map[string]bool) // whether it was bridged
 	for recount := false; ; {
-		changed := r.settings.Route.Changed()
+		changed := r.changed()
 		for _, app := range r.settings.Apps.All() {
 			bridged := r.bridged(app)
 			switch was, known := last[app.ID]; {

@@ -38,6 +38,10 @@ func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
 	}
 }
 
+// servedBy says, in answers while the upstream is down, that the engine stood
+// in for it.
+const servedBy = "Offramp-Served-By"
+
 func (r *Relay) serve(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	switch {
 	case app != nil && app.Upstream != nil && r.looped(viaOf(ctx)):
@@ -48,6 +52,9 @@ func (r *Relay) serve(ctx *fasthttp.RequestCtx, app *proxy.App) {
 		r.relayCall(ctx, app)
 	case app != nil && app.Enabled && r.bridged(app):
 		r.serveBridged(ctx, app)
+		if r.FailedOpen(app) {
+			ctx.Response.Header.Set(servedBy, string(proxy.LegEngine))
+		}
 	default:
 		r.settings.API.Handler(ctx)
 	}
@@ -58,7 +65,6 @@ func (r *Relay) relayCall(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	r.settings.Feed.caughtUp(app.ID)
 	at := time.Now()
 	p, err := r.forward(ctx, app)
-	r.metrics.calls.WithLabelValues(app.ID, p.result(err)).Inc()
 	if err != nil {
 		r.unanswered(ctx, app, err)
 		return
@@ -100,7 +106,15 @@ func (p reply) result(err error) string {
 	return strconv.Itoa(p.status)
 }
 
+// forward makes the caller's own call of the vendor.
 func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
+	at := time.Now()
+	p, err := r.roundTrip(ctx, app)
+	r.called(app.ID, p, err, time.Since(at))
+	return p, err
+}
+
+func (r *Relay) roundTrip(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
 	base, err := url.Parse(app.Upstream.API)
 	if err != nil {
 		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
@@ -205,15 +219,16 @@ func (r *Relay) callOnward(ctx context.Context, app *proxy.App, via, method, pat
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", library)
 	request.Header.Set(protocol.ViaHeader, r.onward(via))
+	at := time.Now()
 	response, err := r.calls.RoundTrip(request)
 	if err != nil {
-		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
+		r.called(app.ID, reply{}, err, time.Since(at))
 		return reply{}, err
 	}
 	defer response.Body.Close()
-	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(response.StatusCode)).Inc()
 	r.learn(app.ID, response.Header)
 	answer, err := readReply(response.Body)
+	r.called(app.ID, reply{status: response.StatusCode, body: answer}, nil, time.Since(at))
 	if response.StatusCode >= 300 {
 		err = nil // it has failed, whatever it says
 	}

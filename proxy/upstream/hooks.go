@@ -63,7 +63,7 @@ func (r *Relay) serveHook(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	taking, cancel := context.WithTimeout(context.Background(), hookTimeout)
 	defer cancel()
 	status, err := http.StatusOK, error(nil)
-	switch position := r.settings.Route.Position(app); {
+	switch position := r.position(app); {
 	case position.Relayed():
 		status, err = r.settings.Hooks.Pass(taking, app, hookHeader(ctx), ctx.Request.Body(), events)
 	case position.Bridged():

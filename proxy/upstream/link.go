@@ -116,7 +116,7 @@ func (l *link) run(early []byte) {
 	defer l.relay.metrics.open.WithLabelValues(l.app.ID).Dec()
 	l.relay.settings.Feed.caughtUp(l.app.ID)
 	g, err := l.dial()
-	l.relay.metrics.dials.WithLabelValues(l.app.ID, trouble(err)).Inc()
+	l.relay.connected(l.app.ID, err)
 	if err != nil {
 		l.turnAway(err)
 		return
@@ -143,6 +143,7 @@ func (l *link) run(early []byte) {
 	}
 	l.watcher.code, l.watcher.reason = l.ending()
 	l.relay.metrics.closed(l.app.ID, l.watcher.code)
+	l.relay.closedWith(l.app.ID, l.vendorCode, l.vendorText)
 	close(watched)
 	helpers.Wait()
 }

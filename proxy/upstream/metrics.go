@@ -17,6 +17,7 @@ type metrics struct {
 	bridged  *prometheus.CounterVec
 	hooks    *prometheus.CounterVec
 	loops    *prometheus.CounterVec
+	trouble  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -40,6 +41,8 @@ func newMetrics() *metrics {
 		Name: "offramp_upstream_webhooks_total", Help: "Webhooks of the upstream that came here, by the status they were answered with."}, []string{"app", "status"})
 	m.loops = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_loops_total", Help: "Calls, connections and events that were stopped because they had been here before."}, []string{"app"})
+	m.trouble = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_trouble_total", Help: "Trouble that was met at the upstream: down, slow, over quota, connection limit, credentials, certificate, loop."}, []string{"app", "kind"})
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 	return m
 }
@@ -58,7 +61,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops, m.trouble}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

@@ -78,6 +78,8 @@ type Relay struct {
 	guards   sync.Map      // by app id: *guard
 	beyond   sync.Map      // by app id: the gateways that its upstream leads to
 	looking  chan struct{} // bridges are to be looked at again
+	healths  sync.Map      // by app id: *health
+	failures chan string   // apps whose upstream has failed, for Run to try
 	hooking  chan struct{} // has room for the webhooks that are taken in
 	ids      identities
 	ears     ears
@@ -86,6 +88,7 @@ type Relay struct {
 	clients  map[relayed]struct{}
 	sockets  map[protocol.SocketID]*virtual    // doubles by the vendor's socket id
 	split    map[protocol.SocketID]*terminated // by the engine's socket id
+	turned   chan struct{}                     // closed when positions may have changed
 	draining bool
 	ended    bool
 	running  sync.WaitGroup // of clients
@@ -97,6 +100,7 @@ const (
 	callTimeout  = 20 * time.Second
 	idleCalls    = 64
 	queuedCopies = 4096
+	maxFailing   = 64 // apps that are about to be tried
 )
 
 // New returns a relay. It starts nothing.
@@ -111,13 +115,15 @@ func New(s Settings) *Relay {
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true, // bodies are passed on as they are
 		},
-		copies:  make(chan publication, queuedCopies),
-		clients: make(map[relayed]struct{}),
-		sockets: make(map[protocol.SocketID]*virtual),
-		split:   make(map[protocol.SocketID]*terminated),
-		hooking: make(chan struct{}, maxHooks),
-		looking: make(chan struct{}, 1),
-		ears:    newEars(),
+		copies:   make(chan publication, queuedCopies),
+		clients:  make(map[relayed]struct{}),
+		sockets:  make(map[protocol.SocketID]*virtual),
+		split:    make(map[protocol.SocketID]*terminated),
+		hooking:  make(chan struct{}, maxHooks),
+		looking:  make(chan struct{}, 1),
+		failures: make(chan string, maxFailing),
+		turned:   make(chan struct{}),
+		ears:     newEars(),
 	}
 }
 
@@ -133,7 +139,7 @@ func (r *Relay) appOf(key string) *proxy.App {
 }
 
 func (r *Relay) takes(app *proxy.App) bool {
-	return app.Enabled && app.Upstream != nil && r.settings.Route.Position(app).Relayed()
+	return app.Enabled && app.Upstream != nil && r.position(app).Relayed()
 }
 
 // Serve answers an upgrade request for the app with that key.
@@ -163,7 +169,7 @@ func (r *Relay) Takes(app *proxy.App) bool {
 }
 
 func (r *Relay) bridged(app *proxy.App) bool {
-	return app.Upstream != nil && r.settings.Route.Position(app).Bridged()
+	return app.Upstream != nil && r.position(app).Bridged()
 }
 
 // Connect connects a client of an app that Takes: one that did not come over
@@ -242,6 +248,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Go(func() { r.follow(ctx) })
 	helpers.Go(func() { r.bridge(ctx) })
 	helpers.Go(func() { r.census(ctx) })
+	helpers.Go(func() { r.turn(ctx) })
+	helpers.Go(func() { r.probe(ctx) })
 	<-ctx.Done()
 	helpers.Wait()
 	r.mu.Lock()
@@ -274,7 +282,7 @@ func (r *Relay) follow(ctx context.Context) {
 	again := time.NewTimer(lookAgain)
 	defer again.Stop()
 	for {
-		changed := r.settings.Route.Changed()
+		changed := r.changed()
 		moving, cancel := until(ctx, changed)
 		moved := r.clientsWhere(r.misplaced)
 		if len(moved) > 0 {
@@ -321,7 +329,7 @@ func (r *Relay) misplaced(c relayed) bool {
 		return true
 	}
 	if t, ok := c.(*terminated); ok {
-		return t.misplaced(r.settings.Route.Position(app))
+		return t.misplaced(r.position(app))
 	}
 	return !r.takes(app)
 }
@@ -330,7 +338,7 @@ func (r *Relay) misplaced(c relayed) bool {
 // clients or channels are the vendor's again.
 func (r *Relay) releaseEngine(ctx context.Context) error {
 	for _, app := range r.settings.Apps.All() {
-		position := r.settings.Route.Position(app)
+		position := r.position(app)
 		connections := r.settings.Engine.Stats(app.ID).Connections
 		if app.Upstream == nil || !position.Split() || connections == 0 {
 			continue

@@ -139,6 +139,7 @@ type rig struct {
 	seen    *records
 	up      *proxy.Upstream
 	node    uint64 // of the relay; 0: 2
+	rules   []proxy.Rule
 }
 
 // open starts both, with the app at that stage in the gateway.
@@ -157,7 +158,7 @@ func open(t testing.TB, stage proxy.Stage) *rig {
 func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	r.t.Helper()
 	app := newApp(stage)
-	app.Upstream, r.up = up, up
+	app.Upstream, r.up, app.Rules = up, up, r.rules
 	registry, err := apps.New([]*proxy.App{app})
 	if err != nil {
 		r.t.Fatal(err)

@@ -32,7 +32,7 @@ const library = "offramp"
 // dialVendor connects to the vendor and waits for its greeting.
 func (r *Relay) dialVendor(ctx context.Context, app *proxy.App, info *proxy.Client) (*vendorConn, error) {
 	v, err := dialVendor(ctx, app, info, r.onward(info.Via))
-	r.metrics.dials.WithLabelValues(app.ID, trouble(err)).Inc()
+	r.connected(app.ID, err)
 	return v, err
 }
 
@@ -77,6 +77,9 @@ func (v *vendorConn) greet() error {
 		return err
 	}
 	f, ok := readServerFrame(text)
+	if code := gjson.GetBytes(f.content(), "code").Int(); f.event == "pusher:error" {
+		return &websocket.CloseError{Code: int(code), Text: gjson.GetBytes(f.content(), "message").String()}
+	}
 	if !ok || f.event != "pusher:connection_established" {
 		return fmt.Errorf("upstream: expected a greeting, got %.200q", text)
 	}
