@@ -7,7 +7,7 @@ import (
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
 	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps,
-	circled, bridged, withheld, loops, open *prometheus.Desc
+	calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
 	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
@@ -21,6 +21,10 @@ var descs = struct {
 	resent:      desc("resent_total", "Events sent again after the plugin died."),
 	delivered:   desc("delivered_total", "Events observed on the backend."),
 	gaps:        desc("gaps_total", "Stretches reported as not observed."),
+	calls:       desc("presence_calls_total", "Sets of a channel's members that the backend has taken."),
+	failures:    desc("presence_failures_total", "Calls with a channel's members that failed and are made again."),
+	pending:     desc("presence_pending_channels", "Channels whose members are to be told to the backend."),
+	cut:         desc("presence_cut_total", "Members left out, as the backend takes no more on a channel."),
 	circled:     desc("circled_total", "Events not sent to the backend as they had come through too many gateways."),
 	bridged:     desc("bridged_total", "Events of the backend that a bridge has brought to clients."),
 	withheld:    desc("withheld_total", "Events of the backend that a bridge has not brought to clients, by reason.", "reason"),
@@ -38,7 +42,7 @@ var _ prometheus.Collector = (*Host)(nil)
 func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
-		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
+		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
 	} {
 		out <- d
 	}
@@ -68,6 +72,12 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		counter(descs.resent, s.Resent)
 		counter(descs.delivered, s.Delivered)
 		counter(descs.gaps, s.Gaps)
+		if p := s.Presence; p != nil {
+			counter(descs.calls, p.Calls)
+			counter(descs.failures, p.Failures)
+			counter(descs.cut, p.Cut)
+			gauge(descs.pending, float64(p.Pending))
+		}
 		counter(descs.circled, s.Circled)
 		if b := s.Bridge; b != nil {
 			counter(descs.bridged, b.Published)

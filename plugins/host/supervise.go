@@ -146,7 +146,7 @@ func (l *link) open(ctx context.Context, p *Process) (plugins.Opened, error) {
 	if err != nil {
 		return plugins.Opened{}, err
 	}
-	l.inlet.meet(d)
+	l.learn(d)
 	opened, err := p.Client.Open(ctx, translators.Binding{
 		App: l.binding.App, Backend: l.binding.Backend.Name, Role: l.binding.Backend.Role, Gateway: l.settings.Gateway,
 		Settings: l.binding.Backend.Settings,
@@ -184,6 +184,11 @@ func (l *link) work(ctx context.Context, p *Process, opened plugins.Opened) erro
 		group.Go(func() error { return l.control(streams, watch, grants) })
 		group.Go(func() error { return l.observe(streams, watch, grants) })
 	}
+	if opened.Can(plugins.AbilityPresence) && l.tellsPresence() {
+		group.Go(func() error { return l.attend(streams, p.Client) })
+	}
+	l.session.Store(&session{client: p.Client, query: opened.Can(plugins.AbilityQuery)})
+	defer l.session.Store(nil)
 	l.book.open(watching, opened.Credit)
 	l.tell(l.book.up(time.Now()))
 	group.Go(func() error { return l.feed(streams, feed) })
@@ -264,7 +269,14 @@ func (l *link) lease(ctx context.Context, p *Process) error {
 }
 
 func (l *link) report(r translators.Report) {
-	l.change(func(s *Status) { s.Healthy, s.Detail, s.Counters = r.Healthy, r.Detail, r.Counters })
+	returned := false
+	l.change(func(s *Status) {
+		returned = r.Healthy && !s.Healthy
+		s.Healthy, s.Detail, s.Counters = r.Healthy, r.Detail, r.Counters
+	})
+	if returned { // what the backend knew of members may be gone
+		l.roll.again(time.Now())
+	}
 }
 
 func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }
