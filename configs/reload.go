@@ -89,6 +89,7 @@ var appParts = []part[proxy.App]{
 	{"upstream", false, func(a *proxy.App) any { return a.Upstream }},
 	{"stage", false, func(a *proxy.App) any { return a.Stage }},
 	{"rules", false, func(a *proxy.App) any { return a.Rules }},
+	{"staff", false, func(a *proxy.App) any { return a.Staff }},
 	{"backends", true, func(a *proxy.App) any { return a.Backends }},
 	{"ignore_rules", false, func(a *proxy.App) any { return a.IgnoreRules }},
 }

@@ -116,6 +116,7 @@ func appSettings(a *appDraft) []setting {
 			r.rule(path, rule)
 			a.Rules = append(a.Rules, *rule)
 		}),
+		texts("staff", &a.Staff, "a list of user ids", filled),
 		sections("backends", newBackend, backendSettings, func(r *reader, path string, b *proxy.Backend) {
 			r.backend(path, b)
 			a.Backends = append(a.Backends, *b)

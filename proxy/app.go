@@ -39,6 +39,7 @@ type App struct {
 	Upstream        *Upstream // nil: the vendor is never contacted
 	Stage           Stage     // for channels that no rule matches
 	Rules           []Rule    // first match wins
+	Staff           []string  // ids of users whom the engine serves from mirror on, once they have signed in
 	Backends        []Backend
 	// IgnoreRules is a file of differences that the app's report accepts;
 	// empty: none. It is read for each report.

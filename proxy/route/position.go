@@ -13,6 +13,7 @@ type Position struct {
 	App   string
 	Stage proxy.Stage  // of channels that no rule matches
 	Rules []proxy.Rule // the first match wins; moved ones before configured ones
+	Staff []string     // users whom the engine serves from mirror on
 }
 
 // Relayed reports whether the app's clients are served by raw relay, which
@@ -75,9 +76,14 @@ func (p *Position) Shadowed(name protocol.ChannelName) bool {
 // somebody who is not known. The answer is the same on every node and in
 // every process, and a growing share keeps those that it has. The users of a
 // presence channel see each other, so such a channel is never split between
-// legs: there the share is taken of channels.
+// legs: there the share is taken of channels. Staff are the exception: they are
+// few, and the bridge shows them to the others.
 func (p *Position) Serves(name protocol.ChannelName, userID string) proxy.Leg {
-	switch rule := p.Rule(name); rule.Stage {
+	rule := p.Rule(name)
+	if rule.Stage >= proxy.StageMirror && userID != "" && slices.Contains(p.Staff, userID) {
+		return proxy.LegEngine
+	}
+	switch rule.Stage {
 	case proxy.StageCutover, proxy.StageExited:
 		return proxy.LegEngine
 	case proxy.StageCanary:
@@ -156,7 +162,7 @@ func (o override) holds(app *proxy.App) bool {
 // position lays an app's overrides over its configuration. A moved rule of
 // the configuration stays in its place; others come first, the latest foremost.
 func position(app *proxy.App, overrides []override) *Position {
-	p := &Position{App: app.ID, Rules: slices.Clone(app.Rules)}
+	p := &Position{App: app.ID, Rules: slices.Clone(app.Rules), Staff: app.Staff}
 	own, _ := configured(app, "")
 	if i := slices.IndexFunc(p.Rules, func(r proxy.Rule) bool { return r.Channels == everything }); i >= 0 {
 		p.Rules = p.Rules[:i]

@@ -443,7 +443,7 @@ func (b *bridge) arrived(ctx context.Context, f serverFrame) {
 	echo := b.echoes.take(f.channel, f.event, data, time.Now())
 	b.mu.Unlock()
 	app, ok := b.app()
-	if echo || !ok || b.circled(down, f.channel, f.event, data) {
+	if echo || !ok || f.kept && b.stale(ctx, f, data) || b.circled(down, f.channel, f.event, data) {
 		return
 	}
 	p := engine.Publication{

@@ -158,7 +158,7 @@ func open(t testing.TB, stage proxy.Stage) *rig {
 func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	r.t.Helper()
 	app := newApp(stage)
-	app.Upstream, r.up, app.Rules = up, up, r.rules
+	app.Upstream, r.up, app.Rules, app.Staff = up, up, r.rules, []string{"staff"}
 	registry, err := apps.New([]*proxy.App{app})
 	if err != nil {
 		r.t.Fatal(err)

@@ -41,12 +41,15 @@ type tap struct {
 	wanted map[protocol.ChannelName]*string // and the channel_data, if any
 	on     map[protocol.ChannelName]bool    // asked for on this connection
 	socket protocol.SocketID                // empty: not connected
+	asks   map[protocol.ChannelName]bool    // cache channels whose kept event is still to come
+	told   map[protocol.ChannelName]chan struct{}
 }
 
 func newTap(r *Relay, app string, seen func(context.Context, serverFrame)) *tap {
 	return &tap{
 		relay: r, app: app, seen: seen, says: make(chan *proxy.Event, queuedSays), wake: make(chan struct{}, 1),
 		wanted: make(map[protocol.ChannelName]*string), on: make(map[protocol.ChannelName]bool),
+		asks: make(map[protocol.ChannelName]bool), told: make(map[protocol.ChannelName]chan struct{}),
 	}
 }
 
@@ -179,7 +182,9 @@ func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
 			err = t.resubscribe(app, v)
 		case text := <-messages:
 			if f, ok := readServerFrame(text); ok && f.channel != "" {
+				f.kept = t.keeps(f)
 				t.seen(ctx, f)
+				t.tell(f)
 			}
 		case ev := <-t.says:
 			err = t.say(v, ev, says)
@@ -205,6 +210,7 @@ func (t *tap) connected(id protocol.SocketID) {
 	}
 	t.socket = id
 	clear(t.on)
+	clear(t.asks)
 	t.nudge()
 }
 

@@ -43,6 +43,7 @@ type terminated struct {
 type routed struct {
 	leg  proxy.Leg
 	user string
+	data *string // channel_data
 }
 
 var _ session.Conn = (*terminated)(nil)
@@ -98,14 +99,28 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 		return
 	}
 	// What the engine would refuse it refuses for both.
-	if !c.mayAsk(sub) || c.choose(sub) == proxy.LegEngine {
+	if !c.mayAsk(sub) {
 		c.conn.Handle(frame)
+		return
+	}
+	if c.choose(sub) == proxy.LegEngine {
+		c.join(sub.Channel, frame)
 		return
 	}
 	c.relay.settings.Feed.caughtUp(c.app.ID)
 	if v := c.open(); v != nil {
 		c.write(subscribeFrame(c.app, v.socket, sub))
 	}
+}
+
+// join subscribes the client to a channel of the engine.
+func (c *terminated) join(channel protocol.ChannelName, frame []byte) {
+	joined := func() {}
+	if b := c.relay.bridgeOf(c.app.ID); b != nil {
+		joined = b.learn(channel)
+	}
+	c.conn.Handle(frame)
+	joined()
 }
 
 // mayAsk checks a subscription as the engine would, so that only channels
@@ -123,7 +138,7 @@ func (c *terminated) choose(sub protocol.Subscribe) proxy.Leg {
 	defer c.mu.Unlock()
 	at, known := c.routes[sub.Channel]
 	if !known {
-		at = routed{position.Serves(sub.Channel, c.user), c.user}
+		at = routed{position.Serves(sub.Channel, c.user), c.user, sub.ChannelData}
 		c.routes[sub.Channel] = at
 	}
 	return at.leg
@@ -171,6 +186,32 @@ func (c *terminated) signin(frame []byte, f protocol.Frame) {
 	c.mu.Unlock()
 	if v != nil {
 		c.write(signinFrame(c.app, v.socket, in.UserData))
+	}
+	c.known(user.ID)
+}
+
+// known moves channels that the client asked for before it was known who it
+// is, and that are the engine's for that user. It is told once more that it is
+// subscribed.
+func (c *terminated) known(user string) {
+	position := c.relay.position(c.relay.current(c.app))
+	var moved []protocol.Subscribe
+	c.mu.Lock()
+	for channel, at := range c.routes {
+		if at.user != "" {
+			continue
+		}
+		if at.leg == proxy.LegVendor && position.Serves(channel, user) == proxy.LegEngine {
+			moved = append(moved, protocol.Subscribe{Channel: channel, ChannelData: at.data})
+			at.leg = proxy.LegEngine
+		}
+		at.user = user
+		c.routes[channel] = at
+	}
+	c.mu.Unlock()
+	for _, sub := range moved {
+		c.join(sub.Channel, subscribeFrame(c.app, c.conn.SocketID(), sub))
+		c.write(unsubscribeFrame(sub.Channel))
 	}
 }
 

@@ -17,6 +17,7 @@ type serverFrame struct {
 	channel protocol.ChannelName
 	data    []byte // raw JSON value; nil when absent
 	userID  string
+	kept    bool // what a cache channel keeps, which may have been seen before
 }
 
 // readServerFrame reads a frame from a server, ours or the vendor's.
