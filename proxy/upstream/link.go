@@ -44,6 +44,8 @@ type link struct {
 	up         scanner
 	clientCode int
 	clientText string
+	// clientClose is the size of the client's close frame, if there was one.
+	clientClose int
 
 	// Guarded by mu, which is held while the client is written to.
 	mu         sync.Mutex
@@ -74,6 +76,7 @@ func (r *Relay) newLink(ctx *fasthttp.RequestCtx, app *proxy.App, key string) (*
 	l.up.emit = func(opcode byte, payload []byte) {
 		if opcode == opClose {
 			l.clientCode, l.clientText = closeCode(payload)
+			l.clientClose = closeHead + len(payload)
 			return
 		}
 		l.watcher.note(fromClient, payload)
@@ -208,6 +211,7 @@ func (l *link) passUp(early []byte) {
 	for p, err := early, error(nil); ; {
 		if len(p) > 0 {
 			l.up.feed(p)
+			p = l.asOurs(p)
 			l.relay.metrics.up.Add(float64(len(p)))
 			if l.vendor.SetWriteDeadline(time.Now().Add(writeTimeout)) != nil {
 				return
@@ -223,6 +227,26 @@ func (l *link) passUp(early []byte) {
 		n, err = l.client.Read(buf)
 		p = buf[:n]
 	}
+}
+
+// closeHead is the size of a client's close frame without its payload.
+const closeHead = 6
+
+// normalClosure is a client's close frame with code 1000. Its mask is zero: it
+// hides nothing that anybody could have chosen.
+var normalClosure = [...]byte{0x80 | opClose, 0x80 | 2, 0, 0, 0, 0, 1000 >> 8, 1000 & 0xff}
+
+// asOurs returns what the vendor is sent of the latest bytes. A client answers
+// our goodbye with the same code, of which the vendor knows nothing: it is
+// told that the client has gone. (soketi takes a 4200 for its own, and keeps
+// the client as a member for ever.)
+func (l *link) asOurs(p []byte) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.dismissed || l.clientClose == 0 || l.clientClose > len(p) {
+		return p
+	}
+	return append(p[:len(p)-l.clientClose:len(p)-l.clientClose], normalClosure[:]...)
 }
 
 // passDown copies what the vendor says to the client.
