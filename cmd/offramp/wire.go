@@ -112,7 +112,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		}
 		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
-		hooks.Departures, rates = g.cluster.Departures, g.cluster.Rates
+		hooks.Told, rates = g.cluster.Told, g.cluster.Rates
 	}
 
 	// Those who watch.

@@ -23,6 +23,7 @@ func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 		Server: server, Prefix: config.Prefix, Node: node, Log: g.log,
 		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
 		Returned: func() { g.engine.Resync() },
+		Told:     g.appIs(hasWebhooks),
 		Fenced:   func() { g.fenced() },
 	})
 	if err != nil {

@@ -80,11 +80,15 @@ func (o *Outbox) plan(now time.Time) *plan {
 // leave tells of the departures that are news at a time.
 func (o *Outbox) leave(p *plan, at time.Time) {
 	for _, s := range o.truth.departed(at) {
-		p.beliefs = append(p.beliefs, belief{s, 0})
-		if o.returned(s) {
+		news, asked := o.departed(s)
+		if !asked {
+			o.truth.depart(s, onEngine, at.Add(leaveDelay))
 			continue
 		}
-		o.tell(p, s.gone(), proxy.Record{At: at, Topic: s.topic, UserID: s.userID})
+		p.beliefs = append(p.beliefs, belief{s, 0})
+		if news {
+			o.tell(p, s.gone(), proxy.Record{At: at, Topic: s.topic, UserID: s.userID})
+		}
 	}
 }
 
@@ -137,6 +141,7 @@ func (o *Outbox) move(p *plan, s subject, it item) {
 		o.arrive(p, s, s.came(), it)
 	case it.passed: // its receivers know already
 		o.truth.end(s, r.At)
+		o.departed(s)
 		p.beliefs = append(p.beliefs, belief{s, 0})
 	default:
 		o.depart(p, s, leg, r.At.Add(leaveDelay))
@@ -145,20 +150,22 @@ func (o *Outbox) move(p *plan, s subject, it item) {
 
 func (o *Outbox) arrive(p *plan, s subject, t proxy.WebhookType, it item) {
 	news := o.truth.arrive(s, legOf(it.Record))
-	switch {
-	case !o.truth.shared:
+	if !o.truth.shared {
 		o.save(p, s)
-	case !news:
-		p.beliefs = append(p.beliefs, belief{s, 0})
+	} else {
+		if !news {
+			p.beliefs = append(p.beliefs, belief{s, 0})
+		}
+		news = o.arrived(s)
+		if now := time.Now(); now.Sub(it.At) > leaveDelay { // and may have left: a node that was paused is late
+			o.depart(p, s, onEngine, now.Add(leaveDelay))
+		}
 	}
-	cancelled := o.cancel(s)
-	o.tellUnless(it.passed || !news || cancelled, p, t, it.Record)
+	o.tellUnless(it.passed || !news, p, t, it.Record)
 }
 
 func (o *Outbox) depart(p *plan, s subject, leg legs, due time.Time) {
-	if o.truth.depart(s, leg, due) {
-		o.hold(s)
-	}
+	o.truth.depart(s, leg, due)
 	o.save(p, s)
 }
 

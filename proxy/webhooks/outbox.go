@@ -30,9 +30,9 @@ type Settings struct {
 	DB   *bbolt.DB
 	Apps Apps
 	Log  zerolog.Logger
-	// Departures is where the outboxes of several nodes hold departures back
-	// together. Nil: this is the only node.
-	Departures Departures
+	// Told is what the outboxes of all nodes have told. Nil: this is the only
+	// one.
+	Told Told
 	// Transport carries every delivery. Nil: one transport per receiver,
 	// which refuses the addresses that Forbidden names unless the webhook
 	// allows them.
@@ -92,7 +92,7 @@ func New(s Settings) (*Outbox, error) {
 		settings:  s,
 		intake:    newIntake(s.QueueRecords),
 		metrics:   newMetrics(),
-		truth:     newTruth(s.Departures != nil),
+		truth:     newTruth(s.Told != nil),
 		receivers: map[string]*receiver{},
 	}
 	if err := s.DB.Update(o.open); err != nil {

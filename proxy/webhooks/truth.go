@@ -101,7 +101,6 @@ type truth struct {
 	// leaving has the departures in the order of their times. One whose time
 	// differs from told's was overtaken by a return.
 	leaving []departure
-	alone   map[subject]bool          // departures that no other node knows of
 	missed  map[proxy.Topic]time.Time // when the latest cache miss was told
 	swept   time.Time                 // when missed was last cleared of old entries
 	vendor  vendorNews
@@ -114,7 +113,7 @@ type departure struct {
 
 func newTruth(shared bool) *truth {
 	return &truth{
-		shared: shared, told: map[subject]standing{}, alone: map[subject]bool{}, missed: map[proxy.Topic]time.Time{}, vendor: newVendorNews(),
+		shared: shared, told: map[subject]standing{}, missed: map[proxy.Topic]time.Time{}, vendor: newVendorNews(),
 	}
 }
 

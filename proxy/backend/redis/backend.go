@@ -22,6 +22,9 @@ type Settings struct {
 	Fenced func()
 	// Changed is called for each change that is not the answer to a call.
 	Changed func(proxy.Change)
+	// Told reports whether an app has webhooks: what is there when Redis loses
+	// its memory was told to their receivers. Nil: no app has.
+	Told func(app string) bool
 	// Returned is called when events or presence may have been missed, and are
 	// there again.
 	Returned func()
@@ -43,8 +46,8 @@ var ErrAway = errors.New("redis: not reachable, or not complete yet after it was
 type Backend struct {
 	Broker *Broker
 	Ledger *Ledger
-	// Departures are held back for the webhooks of all nodes.
-	Departures *Departures
+	// Told is what webhook receivers were told by all nodes.
+	Told *Told
 	// Rates are shared by all nodes.
 	Rates *Rates
 
@@ -63,7 +66,7 @@ func New(s Settings) (*Backend, error) {
 	broker := newBroker(s, client)
 	ledger := newLedger(s, client)
 	ledger.moved = broker.relink
-	return &Backend{Broker: broker, Ledger: ledger, Departures: &Departures{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client}, client: client}, nil
+	return &Backend{Broker: broker, Ledger: ledger, Told: &Told{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client}, client: client}, nil
 }
 
 // Healthy returns why the node is not one with the others; nil if it is.

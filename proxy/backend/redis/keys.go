@@ -22,6 +22,7 @@ import (
 //	<bucket>i:<channel>  hash of user: information
 //	<bucket>n:<channel>  hash of user: sockets on all nodes
 //	<bucket>k:<channel>  the event that a cache channel keeps
+//	<bucket>w            set of what webhook receivers were told to be there
 //	<bucket>r            when the app's share of publishes is whole again
 //
 // Pub/sub channels are named in the same way:
@@ -83,4 +84,11 @@ func (k keys) ownChannel(node uint64, t proxy.Topic) string {
 // share is the key of what an app may still do in this second.
 func (k keys) share(app string) string { return k.bucket(app, 0) + "r" }
 
-func (k keys) departure(key string) string { return k.prefix + "d:" + key }
+// told is the key of what webhook receivers were told of a bucket.
+func (k keys) told(t proxy.Topic) string { return k.bucketOf(t) + "w" }
+
+// departed returns the keys of the script depart.
+func (k keys) departed(t proxy.Topic) []string {
+	b := k.bucketOf(t)
+	return []string{b + "w", b + "t", b + "n:" + string(t.Channel)}
+}

@@ -116,11 +116,7 @@ func (l *Ledger) identify(ctx context.Context) (string, error) {
 func (l *Ledger) renew(ctx context.Context, lease string, begin bool) (state int, expired []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	flag := "0"
-	if begin {
-		flag = "1"
-	}
-	answer, err := beatScript.Run(ctx, l.client, []string{l.keys.leases(), l.keys.dead(lease)}, lease, l.settings.Lease.Milliseconds(), flag).Slice()
+	answer, err := beatScript.Run(ctx, l.client, []string{l.keys.leases(), l.keys.dead(lease)}, lease, l.settings.Lease.Milliseconds(), flag(begin)).Slice()
 	if err != nil {
 		return 0, nil, fmt.Errorf("renew the lease: %w", err)
 	}

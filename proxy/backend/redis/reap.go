@@ -52,11 +52,7 @@ func (k *keeper) reapAll(ctx context.Context, leases []string) {
 func (l *Ledger) reap(ctx context.Context, lease string, force bool, note func(proxy.Change)) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	flag := "0"
-	if force {
-		flag = "1"
-	}
-	dead, err := condemnScript.Run(ctx, l.client, []string{l.keys.leases(), l.keys.dead(lease)}, lease, deadFor, flag).Int()
+	dead, err := condemnScript.Run(ctx, l.client, []string{l.keys.leases(), l.keys.dead(lease)}, lease, deadFor, flag(force)).Int()
 	if err != nil {
 		return fmt.Errorf("declare %s dead: %w", lease, err)
 	}
@@ -69,7 +65,18 @@ func (l *Ledger) reap(ctx context.Context, lease string, force bool, note func(p
 	}
 	for _, app := range apps {
 		for i := range buckets {
-			if err := l.reapBucket(ctx, lease, app, i, note); err != nil {
+			noted := make(map[string]bool)
+			once := func(c proxy.Change) {
+				noted[toldOf(c)] = true
+				note(c)
+			}
+			if err := l.reapBucket(ctx, lease, app, i, once); err != nil {
+				return err
+			}
+			if force { // this node's own lease: it has told of what went
+				continue
+			}
+			if err := l.recall(ctx, app, i, noted, note); err != nil {
 				return err
 			}
 		}

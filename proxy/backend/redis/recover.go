@@ -101,12 +101,16 @@ func (k *keeper) retellTopic(ctx context.Context, pipe redis.Pipeliner, old stri
 			lease = old
 		}
 		list = append(list, retold{t, *m, a.left[s], k.evalJoin(ctx, pipe, lease, t, s, *m, 0)})
+		k.remember(ctx, pipe, t, true, s.user)
 	}
 	switch {
 	case a.told > 0 && a.count > 0:
 		countScript.EvalSha(ctx, pipe, k.keys.counts(k.lease, t), string(t.Channel), a.count)
 	case a.told > 0:
 		countScript.EvalSha(ctx, pipe, k.keys.counts(old, t), string(t.Channel), a.told)
+	}
+	if a.told > 0 {
+		k.remember(ctx, pipe, t, false, "")
 	}
 	return list
 }

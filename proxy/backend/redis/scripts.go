@@ -24,6 +24,8 @@ var (
 	condemnText string
 	//go:embed scripts/claim.lua
 	claimText string
+	//go:embed scripts/depart.lua
+	departText string
 	//go:embed scripts/publish.lua
 	publishText string
 	//go:embed scripts/last.lua
@@ -39,6 +41,7 @@ var (
 	beatScript    = redis.NewScript(beatText)
 	condemnScript = redis.NewScript(condemnText)
 	claimScript   = redis.NewScript(claimText)
+	departScript  = redis.NewScript(departText)
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)
 	takeScript    = redis.NewScript(takeText)

@@ -107,6 +107,7 @@ func startNodeAt(t *testing.T, s Server, id uint64, lease time.Duration) *testNo
 	n := &testNode{t: t}
 	backend, err := New(Settings{
 		Server: s, Prefix: "offramp:" + t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
+		Told: func(string) bool { return true },
 		Changed: func(c proxy.Change) {
 			n.mu.Lock()
 			defer n.mu.Unlock()

@@ -1,0 +1,127 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
+)
+
+// Told is what webhook receivers were told to be there by any node: occupied
+// channels, and members. Each call is one round trip.
+type Told struct {
+	keys   keys
+	client client
+}
+
+// Arrived notes that receivers are told of a channel, or of a user who is a
+// member, and reports whether they have not been told before.
+func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID string) (news bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	n, err := w.client.SAdd(ctx, w.keys.told(t), toldEntry(t, member, userID)).Result()
+	if err != nil {
+		return false, fmt.Errorf("redis: note an arrival on %s: %w", t, err)
+	}
+	return n == 1, nil
+}
+
+// Departed forgets it, and reports whether receivers have to be told: not if
+// it is there, or was forgotten before.
+func (w *Told) Departed(ctx context.Context, t proxy.Topic, member bool, userID string) (news bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	n, err := departScript.Run(ctx, w.client, w.keys.departed(t), toldEntry(t, member, userID), string(t.Channel), flag(member), userID).Int()
+	if err != nil {
+		return false, fmt.Errorf("redis: note a departure from %s: %w", t, err)
+	}
+	return n == 1, nil
+}
+
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return "0"
+}
+
+// toldEntry is a channel, or a member of it, as receivers were told of it.
+func toldEntry(t proxy.Topic, member bool, userID string) string {
+	if !member {
+		return string(t.Channel)
+	}
+	return strconv.Itoa(len(t.Channel)) + " " + string(t.Channel) + userID
+}
+
+// cutTold reads what toldEntry has written. No channel name has a space in it.
+func cutTold(app, entry string) (t proxy.Topic, member bool, userID string) {
+	length, rest, member := strings.Cut(entry, " ")
+	if n, err := strconv.Atoi(length); member && err == nil && n >= 0 && n <= len(rest) {
+		return proxy.Topic{App: app, Channel: protocol.ChannelName(rest[:n])}, true, rest[n:]
+	}
+	return proxy.Topic{App: app, Channel: protocol.ChannelName(entry)}, false, ""
+}
+
+// remember has Redis know again that receivers were told.
+func (l *Ledger) remember(ctx context.Context, pipe redis.Pipeliner, t proxy.Topic, member bool, userID string) {
+	if l.settings.Told != nil && l.settings.Told(t.App) && t.Channel[0] != '#' {
+		pipe.SAdd(ctx, l.keys.told(t), toldEntry(t, member, userID))
+	}
+}
+
+// recall notes what receivers were told of that is not there, and is not in
+// noted: the node that should have told of its end may have died. Another one
+// may note it as well, or hold it back: Departed lets one of them tell.
+func (l *Ledger) recall(ctx context.Context, app string, bucket int, noted map[string]bool, note func(proxy.Change)) error {
+	if l.settings.Told == nil || !l.settings.Told(app) {
+		return nil
+	}
+	b := l.keys.bucket(app, bucket)
+	for cursor := uint64(0); ; {
+		entries, next, err := l.client.SScan(ctx, b+"w", cursor, "", reapMost).Result()
+		if err != nil {
+			return fmt.Errorf("what receivers were told of app %s: %w", app, err)
+		}
+		pipe := l.client.Pipeline()
+		there := make([]*redis.BoolCmd, len(entries))
+		for i, entry := range entries {
+			if t, member, user := cutTold(app, entry); member {
+				there[i] = pipe.HExists(ctx, b+"n:"+string(t.Channel), user)
+			} else {
+				there[i] = pipe.HExists(ctx, b+"t", entry)
+			}
+		}
+		if len(entries) > 0 {
+			if _, err := pipe.Exec(ctx); err != nil {
+				return fmt.Errorf("what is there of app %s: %w", app, err)
+			}
+		}
+		for i, entry := range entries {
+			if !there[i].Val() && !noted[entry] {
+				note(toldChange(app, entry))
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+// toldChange is the end of what an entry tells of.
+func toldChange(app, entry string) proxy.Change {
+	t, member, user := cutTold(app, entry)
+	if !member {
+		return proxy.Change{Kind: proxy.ChannelVacated, Topic: t}
+	}
+	return proxy.Change{Kind: proxy.MemberGone, Topic: t, Member: proxy.Member{UserID: user}}
+}
+
+// toldOf is the entry whose end a change is.
+func toldOf(c proxy.Change) string {
+	return toldEntry(c.Topic, c.Kind == proxy.MemberGone, c.Member.UserID)
+}

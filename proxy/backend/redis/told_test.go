@@ -1,0 +1,75 @@
+package redis
+
+import (
+	"testing"
+)
+
+// Receivers are told of an arrival once, and of the end once it is one,
+// whichever nodes have seen the two and in whatever order they ask.
+func TestReceiversAreToldOnce(t *testing.T) {
+	s := startServer(t)
+	a, b := startNode(t, s, 1, shortLease), startNode(t, s, 2, shortLease)
+	arrived := func(n *testNode, member bool, user string) bool {
+		news, err := n.Told.Arrived(t.Context(), room, member, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return news
+	}
+	departed := func(n *testNode, member bool, user string) bool {
+		news, err := n.Told.Departed(t.Context(), room, member, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return news
+	}
+	a.join(t, "ann", 1)
+	a.count(t, room, 1)
+	if !arrived(a, true, "ann") || arrived(b, true, "ann") || !arrived(b, false, "") || arrived(a, false, "") {
+		t.Error("an arrival is told twice, or never")
+	}
+	if departed(a, true, "ann") || departed(a, false, "") {
+		t.Error("somebody who is there is told to be gone")
+	}
+	if _, err := a.Ledger.Leave(t.Context(), room, "ann", id(1)); err != nil {
+		t.Fatal(err)
+	}
+	a.count(t, room, 0)
+	if !departed(b, true, "ann") || departed(a, true, "ann") || !departed(a, false, "") || departed(b, false, "") {
+		t.Error("a departure is told twice, or never")
+	}
+}
+
+// A node that dies between a user's end and telling of it, and one that dies
+// with its users, leave nobody whom receivers take to be there.
+func TestDeadNodeLeavesNobodyTold(t *testing.T) {
+	s := startServer(t)
+	a, b := startNode(t, s, 1, shortLease), startNode(t, s, 2, shortLease)
+	for i, user := range []string{"ann", "bob"} {
+		a.join(t, user, i)
+		if _, err := a.Told.Arrived(t.Context(), room, true, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, err := a.Ledger.Leave(t.Context(), room, "ann", id(0)); !last || err != nil {
+		t.Fatalf("Leave = %v, %v", last, err)
+	}
+	a.stop()
+	eventually(t, "what it has left is removed", func() bool { return b.users(t) == "" && len(b.told()) == 2 })
+	mustTell(t, map[string]int{"0 presence-a ann": 1, "0 presence-a bob": 1}, b)
+}
+
+func FuzzTold(f *testing.F) {
+	f.Add("presence-a", true, "user 7")
+	f.Add("c", false, "")
+	f.Fuzz(func(t *testing.T, channel string, member bool, user string) {
+		_, _, _ = cutTold("app", channel) // whatever is there, it does not fail
+		if !member {
+			user = ""
+		}
+		gotTopic, gotMember, gotUser := cutTold("app", toldEntry(room, member, user))
+		if gotTopic != room || gotMember != member || gotUser != user {
+			t.Errorf("cutTold of %q = %v, %v, %q", toldEntry(room, member, user), gotTopic, gotMember, gotUser)
+		}
+	})
+}
