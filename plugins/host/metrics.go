@@ -6,7 +6,7 @@ import (
 
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
-	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps *prometheus.Desc
+	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps, swaps, swapsRefused *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
 	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
@@ -20,6 +20,9 @@ var descs = struct {
 	resent:      desc("resent_total", "Events sent again after the plugin died."),
 	delivered:   desc("delivered_total", "Events observed on the backend."),
 	gaps:        desc("gaps_total", "Stretches reported as not observed."),
+
+	swaps:        desc("swaps_total", "Times that a new executable of the plugin took over from the old one."),
+	swapsRefused: desc("swaps_refused_total", "Times that a new executable was not fit to take over, and the old one went on."),
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -32,7 +35,7 @@ var _ prometheus.Collector = (*Host)(nil)
 func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
-		descs.dropped, descs.resent, descs.delivered, descs.gaps,
+		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.swapsRefused,
 	} {
 		out <- d
 	}
@@ -62,6 +65,8 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		counter(descs.resent, s.Resent)
 		counter(descs.delivered, s.Delivered)
 		counter(descs.gaps, s.Gaps)
+		counter(descs.swaps, uint64(s.Swaps))
+		counter(descs.swapsRefused, uint64(s.SwapsRefused))
 	}
 }
 
