@@ -3,7 +3,7 @@
 // app's events over a stream, tells what became of each one, watches what the
 // backend delivers, and restarts the process when it dies, hangs or stops
 // answering, until it has died too often and is quarantined. When an executable
-is replaced, the new one is started beside the old one and takes over from it.
+// is replaced, the new one is started beside the old one and takes over from it.
 //
 // A Host is a proxy.Sink. It takes published events and channel interest, and
 // never makes its caller wait: what a slow backend cannot take is dropped,
