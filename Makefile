@@ -1,13 +1,14 @@
 # make check   the quick loop: format, vet, lint, unit tests
 # make test    everything, with the race detector, and each fuzz target for 3 s; installs what it needs
 # make bench   the side-by-side table
+# make soak    an hour of clients that come, subscribe and crash: nothing may grow (SOAK=10m for less)
 GO        ?= go
 BIN       := $(CURDIR)/bin
 TIMEOUT   ?= 25m
 FUZZ_TIME ?= 10s
 export PATH := $(BIN):$(shell $(GO) env GOPATH)/bin:$(PATH)
 
-.PHONY: test check fmt vet lint vuln unit bench generate conformance fuzz-smoke build deps
+.PHONY: test check fmt vet lint vuln unit bench soak generate conformance fuzz-smoke build deps
 
 build:
 	$(GO) build -o $(BIN)/offramp ./cmd/offramp
@@ -45,6 +46,10 @@ unit:
 # of it: make bench BENCH="-short -runs 1 -cases fanout"
 bench:
 	bench/run.sh $(BENCH)
+
+SOAK ?= 1h
+soak:
+	OFFRAMP_SOAK=$(SOAK) $(GO) test -run TestNothingGrows -count=1 -v -timeout 0 ./integration
 
 generate:
 	$(GO) generate ./...

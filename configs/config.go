@@ -53,12 +53,6 @@ type Cluster struct {
 	Redis *Redis // nil: one node, no broker
 }
 
-// Redis is the Redis or Valkey that nodes meet at.
-type Redis struct {
-	URL    proxy.Secret // redis:// or rediss://; may hold a password
-	Prefix string       // in front of every key and channel, so that clusters can share a server
-}
-
 // Drain is how a node leaves.
 type Drain struct {
 	Over time.Duration // connections are closed evenly over this long
@@ -135,6 +129,7 @@ func vendorCluster(name string) *proxy.Upstream {
 	return &proxy.Upstream{
 		WebSocket: "wss://ws-" + name + ".pusher.com",
 		API:       "https://api-" + name + ".pusher.com",
+		WhenDown:  proxy.WhenDownRefuse,
 	}
 }
 

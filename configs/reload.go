@@ -90,6 +90,7 @@ var appParts = []part[proxy.App]{
 	{"stage", false, func(a *proxy.App) any { return a.Stage }},
 	{"rules", false, func(a *proxy.App) any { return a.Rules }},
 	{"backends", true, func(a *proxy.App) any { return a.Backends }},
+	{"ignore_rules", false, func(a *proxy.App) any { return a.IgnoreRules }},
 }
 
 // Diff returns what changes from running to next: top-level settings first,

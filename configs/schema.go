@@ -69,13 +69,6 @@ func acmeSettings(a *ACME) []setting {
 	}
 }
 
-func redisSettings(c *Redis) []setting {
-	return []setting{
-		needed(secret("url", &c.URL)),
-		text("prefix", &c.Prefix, "text in front of every Redis key", redisPrefix),
-	}
-}
-
 // appDraft is an app while it is being read: the settings that go into it in
 // another form stand beside it.
 type appDraft struct {
@@ -127,6 +120,7 @@ func appSettings(a *appDraft) []setting {
 			r.backend(path, b)
 			a.Backends = append(a.Backends, *b)
 		}),
+		file("ignore_rules", &a.IgnoreRules, "a YAML file of accepted differences"),
 	}
 }
 
@@ -179,10 +173,12 @@ func webhookSettings(w *proxy.Webhook) []setting {
 }
 
 func upstreamSettings(u *proxy.Upstream, cluster *string) []setting {
+	u.WhenDown = proxy.WhenDownRefuse
 	return []setting{
 		text("cluster", cluster, "the vendor's name of a cluster, such as eu", clusterName),
 		text("websocket", &u.WebSocket, "a ws or wss URL", urlWith("ws", "wss")),
 		text("api", &u.API, "an http or https URL", urlWith("http", "https")),
+		choice("when_down", &u.WhenDown, proxy.WhenDownRefuse, proxy.WhenDownServe),
 	}
 }
 

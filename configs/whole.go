@@ -113,17 +113,6 @@ func (r *reader) keyPair(t *TLS) {
 	}
 }
 
-func (r *reader) redis(c *Redis) {
-	if c == nil || c.URL.IsZero() {
-		return
-	}
-	// The URL may hold a password: no part of it is repeated.
-	u, err := url.Parse(c.URL.Reveal())
-	if err != nil || u.Scheme != "redis" && u.Scheme != "rediss" || u.Host == "" {
-		r.problem("cluster.redis.url", "This is not a Redis URL", `Write "redis://host:6379/0", or rediss:// for TLS`)
-	}
-}
-
 // unique: ids tell apps apart in the HTTP API, keys in the WebSocket URL.
 func (r *reader) unique(drafts []*appDraft) {
 	ids, keys := map[string]string{}, map[string]string{}
@@ -188,8 +177,23 @@ func (r *reader) app(d *appDraft) *proxy.App {
 	for i, b := range d.Backends {
 		r.first(names, b.Name, fmt.Sprintf("%s.backends[%d].name", d.path, i), "backend name")
 	}
+	r.ignoreRules(d)
 	app := d.App
 	return &app
+}
+
+// ignoreRules: the file is there. What is in it is read for each report.
+func (r *reader) ignoreRules(d *appDraft) {
+	if d.IgnoreRules == "" {
+		return
+	}
+	if info, err := os.Stat(d.IgnoreRules); err != nil || info.IsDir() {
+		problem := "This is a directory"
+		if err != nil {
+			problem = fileProblem(err)
+		}
+		r.problem(d.path+".ignore_rules", problem+" ("+clip(d.IgnoreRules)+")", "Give the path of a file of ignore rules, relative to this file")
+	}
 }
 
 // upstream: a cluster's name or both addresses, and one of them wherever a
@@ -209,7 +213,8 @@ func (r *reader) upstream(d *appDraft) {
 		case !cluster && !api:
 			r.problem(path+".api", "This setting is missing", fix)
 		case d.cluster != "":
-			d.Upstream = vendorCluster(d.cluster)
+			at := vendorCluster(d.cluster)
+			d.Upstream.WebSocket, d.Upstream.API = at.WebSocket, at.API
 		}
 		return
 	}

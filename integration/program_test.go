@@ -386,8 +386,8 @@ func runningPlugin(t *testing.T, g *harness.Gateway, other int) int {
 }
 
 type cell struct {
-	Expected, Matched, Missing, Duplicate, Reordered, Unknown int64
-	PayloadDiffers                                            int64 `json:"payload_differs"`
+	Expected, Matched, Missing, Duplicate, Reordered, Unknown, Extra int64
+	PayloadDiffers                                                   int64 `json:"payload_differs"`
 }
 
 func reportTotal(t *testing.T, g *harness.Gateway, candidate string) (total cell, gaps int64) {

@@ -40,6 +40,9 @@ type App struct {
 	Stage           Stage     // for channels that no rule matches
 	Rules           []Rule    // first match wins
 	Backends        []Backend
+	// IgnoreRules is a file of differences that the app's report accepts;
+	// empty: none. It is read for each report.
+	IgnoreRules string
 }
 
 // Credential returns the credential with that key.
@@ -125,7 +128,18 @@ type Webhook struct {
 type Upstream struct {
 	WebSocket string // base URL, ws:// or wss://
 	API       string // base URL, http:// or https://
+	WhenDown  WhenDown
 }
+
+// WhenDown is what becomes of clients and events that are an upstream's while
+// it is down.
+type WhenDown string
+
+// The choices.
+const (
+	WhenDownRefuse WhenDown = "refuse" // they are asked to try again
+	WhenDownServe  WhenDown = "serve"  // the engine serves them meanwhile
+)
 
 // Role is what a backend is to an app.
 type Role string

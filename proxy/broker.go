@@ -2,12 +2,14 @@ package proxy
 
 import "context"
 
-// Broker carries events between the nodes of a gateway. Events of one topic
-// reach every subscribed node in the same order; each at most once.
+// Broker carries events between the nodes of a gateway, and keeps what cache
+// channels keep. Events of one topic reach every subscribed node in the same
+// order; each at most once.
 //
 // Implementations: proxy/backend/memory (one node), proxy/backend/redis. They
 // pass proxy/backend/backendtest.
 type Broker interface {
+	Cache
 	// Publish hands an event to every node subscribed to its topic, and in any
 	// case to this one, subscribed or not: what watches this node sees all
 	// that is published on it. When it returns nil the event is accepted: it

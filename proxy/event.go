@@ -79,5 +79,9 @@ type Event struct {
 	Socket    protocol.SocketID // sender; only ByClient
 	Publisher Publisher
 	Origin    Leg       // where it entered; it is never forwarded back there
+	Via       string    // gateways that it came through, as in Client; empty: none
 	At        time.Time // acceptance, this node's clock (with monotonic reading where it was accepted)
+	// Order is given by Broker to what a cache channel keeps: of two such
+	// events on a channel, the later one has the higher. 0: not known.
+	Order uint64
 }

@@ -56,6 +56,10 @@ const (
 	// Text (result code), Leg, Count (its place among what the backend was
 	// handed, from 1: answers may come in another order).
 	KindMirrored
+	// KindWebhook: a leg told of something by webhook. Action is its type, From
+	// when it says that it was put together; Topic, and as the type has it
+	// UserID, Count or Event (with Socket).
+	KindWebhook
 
 	kinds
 )
@@ -63,7 +67,7 @@ const (
 var kindNames = [...]string{
 	"connected", "disconnected", "subscribed", "unsubscribed", "occupied", "vacated", "member_added",
 	"member_removed", "cache_miss", "subscription_count", "published", "delivered", "gap", "refused",
-	"allowed", "mirrored",
+	"allowed", "mirrored", "webhook",
 }
 
 // String returns the kind's name in logs and the live feed.
@@ -102,6 +106,7 @@ type Client struct {
 	Transport string // "ws", "xhr_streaming", "xhr_polling"
 	Remote    string // peer address
 	TLS       bool
+	Via       string // CDN-Loop header (RFC 8586), at most 512 bytes: the gateways that it came through
 }
 
 // Record is one thing that happened, as shown to watchers. It is a value;
@@ -109,7 +114,7 @@ type Client struct {
 type Record struct {
 	Kind   Kind
 	At     time.Time
-	From   time.Time // KindGap: when it began
+	From   time.Time // KindGap: when it began; KindWebhook: when it was put together
 	Leg    Leg       // the leg that did or saw it
 	Topic  Topic
 	Socket protocol.SocketID
@@ -118,7 +123,7 @@ type Record struct {
 	Client *Client
 	Count  int
 	Code   int
-	Action string // KindRefused, KindAllowed: what was tried, such as "subscribe"
+	Action string // KindRefused, KindAllowed: what was tried, such as "subscribe"; KindWebhook: its type
 	Text   string
 }
 

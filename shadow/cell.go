@@ -49,6 +49,7 @@ type Counts struct {
 
 	Clusters Clusters
 	Presence Presence
+	Webhooks Webhooks
 
 	// Decisions of the reference and of the candidate on the same question,
 	// such as "allow | deny 4009", and how often.
@@ -80,6 +81,7 @@ func (c *Counts) Add(o *Counts) {
 	c.Published += o.Published
 	c.Clusters.Add(o.Clusters)
 	c.Presence.Add(o.Presence)
+	c.Webhooks.Add(o.Webhooks)
 	addCounts(&c.Decisions, o.Decisions)
 }
 

@@ -46,6 +46,9 @@ func (c *Comparator) Offer(r proxy.Record) bool {
 	if !watched.Has(r.Kind) {
 		return true
 	}
+	if c.settings.Copy != nil {
+		c.settings.Copy.Offer(r)
+	}
 	return c.queue.offer(&r)
 }
 
@@ -54,6 +57,7 @@ var watched = proxy.KindsOf(
 	proxy.KindPublished, proxy.KindDelivered, proxy.KindGap, proxy.KindMirrored,
 	proxy.KindSubscribed, proxy.KindUnsubscribed,
 	proxy.KindMemberAdded, proxy.KindMemberRemoved, proxy.KindAllowed, proxy.KindRefused,
+	proxy.KindOccupied, proxy.KindVacated, proxy.KindCacheMiss, proxy.KindWebhook,
 )
 
 // Run compares until ctx ends, and then writes what it has to the journal. It

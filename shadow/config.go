@@ -78,5 +78,8 @@ type Settings struct {
 	Apps func(id string) (*proxy.App, bool)
 	// Journal keeps cells across restarts; nil: they live in memory only.
 	Journal *Journal
-	Log     zerolog.Logger
+	// Copy is shown every record that the comparator uses; nil: nobody is.
+	// What it drops is its own affair.
+	Copy proxy.Sink
+	Log  zerolog.Logger
 }

@@ -28,6 +28,9 @@ type Pair struct {
 type Coverage struct {
 	Delivered int64 // events the reference leg delivered
 	Published int64 // those of them whose publish passed the gateway
+	// Webhooks of the vendor that came in here. 0: they go elsewhere, and
+	// nothing is known of how the engine's would agree with them.
+	Webhooks int64
 }
 
 // Health is the comparator's account of its own blindness.

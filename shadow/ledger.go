@@ -226,6 +226,7 @@ func (l *ledger) coverage() Coverage {
 		if k.Pair.Candidate == "" {
 			c.Delivered += e.counts.Delivered
 			c.Published += e.counts.Published
+			c.Webhooks += e.counts.Webhooks.Told
 		}
 	}
 	return c

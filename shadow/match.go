@@ -37,6 +37,9 @@ type matcher struct {
 	byID  map[proxy.EventID]int
 	byKey map[uint64]tally
 	grid  grid
+
+	doubtful []int
+	names    map[uint32]bool // of the slots
 }
 
 // tally counts a key's unidentified occurrences on either side, and keeps the
@@ -53,8 +56,12 @@ type input struct {
 	// an altered event: its publish may still be on its way here.
 	settled int64
 	window  int64
-	// closed reports whether a content was that of an event closed recently.
+	// closed reports whether a content, or an id, was that of an event closed
+	// recently.
 	closed func(key uint64) bool
+	// foreign says that the view's ids were carried by another system, and so
+	// may be damaged.
+	foreign bool
 }
 
 func (m *matcher) match(in *input) *pairing {
@@ -76,6 +83,7 @@ func (m *matcher) match(in *input) *pairing {
 	if m.complete(a) {
 		return &m.pairing
 	}
+	m.nameSlots(in)
 	m.alignGaps(in)
 	m.matchLeft(in, a)
 	m.matchAgain(in, a)
@@ -125,16 +133,56 @@ func (m *matcher) matchIDs(in *input, from int) {
 			m.byID[id] = s
 		}
 	}
+	doubtful := m.doubtful[:0] // arrivals with the id of one event and another content
 	for a := from; a < len(in.arrivals); a++ {
-		s, known := m.byID[in.arrivals[a].id]
+		x := &in.arrivals[a]
+		s, known := m.byID[x.id]
 		switch {
-		case in.arrivals[a].id.IsZero() || !known:
-		case m.first[s] == none:
-			m.assign(s, a)
+		case x.id.IsZero():
+		case !known:
+			if in.foreign && x.at <= in.settled && !in.closed(idKey(x.id)) {
+				x.id = proxy.EventID{} // nobody's
+			}
+		case x.key != in.slots[s].key:
+			doubtful = append(doubtful, a)
 		default:
-			m.slotOf[a] = s
-			m.again[s]++
+			m.arrived(s, a)
 		}
+	}
+	m.matchDoubtful(in, doubtful)
+	m.doubtful = doubtful
+}
+
+func (m *matcher) arrived(s, a int) {
+	if m.first[s] == none {
+		m.assign(s, a)
+		return
+	}
+	m.slotOf[a] = s
+	m.again[s]++
+}
+
+// matchDoubtful takes arrivals for the events whose id they carry, altered;
+// but where that event has arrived as it was, and the content is that of one
+// that has not, the id is what was altered.
+func (m *matcher) matchDoubtful(in *input, doubtful []int) {
+	if len(doubtful) == 0 {
+		return
+	}
+	free := make(map[uint64]bool)
+	for s := range in.slots {
+		if m.first[s] == none {
+			free[in.slots[s].key] = true
+		}
+	}
+	for _, a := range doubtful {
+		x := &in.arrivals[a]
+		s := m.byID[x.id]
+		if in.foreign && m.first[s] != none && free[x.key] {
+			x.id = proxy.EventID{}
+			continue
+		}
+		m.arrived(s, a)
 	}
 }
 
@@ -275,15 +323,27 @@ func (m *matcher) matchAltered(in *input, from int) {
 	}
 }
 
+func (m *matcher) nameSlots(in *input) {
+	if m.names == nil {
+		m.names = make(map[uint32]bool)
+	}
+	clear(m.names)
+	for s := range in.slots {
+		m.names[in.slots[s].name] = true
+	}
+}
+
 // novel reports whether an arrival has a content that nothing published has.
 func (m *matcher) novel(in *input, a int) bool {
 	x := &in.arrivals[a]
 	return x.at <= in.settled && m.byKey[x.key].slots == 0 && !in.closed(x.key)
 }
 
+// alterable reports whether an arrival may be an event altered. Its name is the
+// event's, unless no event has such a name, so that the name is altered too.
 func (m *matcher) alterable(in *input, s, a int) bool {
 	x, y := &in.slots[s], &in.arrivals[a]
-	return x.name == y.name && !otherID(x, y) && distance64(x.at, y.at) <= in.window
+	return (x.name == y.name || !m.names[y.name]) && !otherID(x, y) && distance64(x.at, y.at) <= in.window
 }
 
 func fill(s []int, n int) []int {

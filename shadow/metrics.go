@@ -22,6 +22,7 @@ var (
 		{pairDesc("extra_total", "Events that only the candidate delivered."), func(c *Counts) int64 { return c.Extra }},
 		{pairDesc("unknown_total", "Events that could not be compared."), func(c *Counts) int64 { return c.Unknown }},
 		{pairDesc("decisions_differ_total", "Questions that the legs decided differently."), differentDecisions},
+		{pairDesc("webhooks_differ_total", "Webhooks that only one leg sent, or would have, of what both should tell."), differentWebhooks},
 		{pairDesc("presence_episodes_total", "Stretches of presence divergence beyond the grace."), func(c *Counts) int64 { return c.Presence.Episodes }},
 	}
 	rejectedDesc = prometheus.NewDesc("offramp_shadow_rejected_total", "Events that the candidate refused, by result code.",
@@ -82,5 +83,7 @@ func differentDecisions(c *Counts) int64 {
 	}
 	return n
 }
+
+func differentWebhooks(c *Counts) int64 { return c.Webhooks.Missing + c.Webhooks.Extra }
 
 func allows(decision string) bool { return decision == "allow" }

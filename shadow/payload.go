@@ -12,6 +12,9 @@ import (
 const (
 	notKept = "(not kept)" // the budget for payloads was spent
 	notJSON = "(not JSON)"
+	// Not the payload differs, but the event's name or its sender.
+	otherName = "(event name)"
+	otherUser = "(user_id)"
 )
 
 // maxPaths bounds the paths in a signature.

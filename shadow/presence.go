@@ -103,6 +103,11 @@ func (s *state) relayedMember(a *appState, w *window, i int, user string, joined
 	}
 	if first, last := joined && before == 0, !joined && before == 1; first || last {
 		s.memberChanged(a, w, i, user, joined, at)
+		t := telling{kind: proxy.WebhookMemberAdded, channel: w.topic, user: user}
+		if last {
+			t = t.opposite()
+		}
+		a.hooks.caused(t, at)
 	}
 }
 

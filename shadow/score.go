@@ -302,7 +302,7 @@ func (p *sweeper) countSeen(c *Counts, s, leg int) {
 		c.Matched++
 	default:
 		c.PayloadDiffers++
-		if what := signature(p.body(s), o.first.body); what == "" {
+		if what := p.signature(s, o.first); what == "" {
 			c.SameJSON++
 		} else {
 			countNamed(&c.Signatures, what, 1)
@@ -316,6 +316,18 @@ func (p *sweeper) countSeen(c *Counts, s, leg int) {
 	default:
 		c.Duplicate += int64(o.again)
 		p.exhibit("duplicate", s, leg)
+	}
+}
+
+// signature says in what an arrival differs from its event.
+func (p *sweeper) signature(s int, x *arrival) string {
+	switch slot := &p.slots[s]; {
+	case slot.user != 0 && x.user != 0 && slot.user != x.user:
+		return otherUser
+	case slot.name != x.name:
+		return otherName
+	default:
+		return signature(p.body(s), x.body)
 	}
 }
 
@@ -456,7 +468,7 @@ func (p *sweeper) countStray(leg int, x *arrival) {
 		c.Unknown++
 	case known:
 		c.Duplicate++
-	case p.observed(x.at):
+	case p.observed(x):
 		c.Extra++
 	}
 }
@@ -472,12 +484,16 @@ func (p *sweeper) countStrayReference(seen uint16, x *arrival) {
 }
 
 // observed reports whether the reference would surely have shown an event
-// that it delivered at a time.
-func (p *sweeper) observed(at int64) bool {
-	l := &p.window.legs[0]
+// that the candidate delivered, had it delivered it as well.
+func (p *sweeper) observed(x *arrival) bool {
+	l, at := &p.window.legs[0], x.at
 	if p.window.kind(0) == kindChannel {
+		need := 1
+		if x.excludes {
+			need = 2
+		}
 		low, _ := l.occupied.during(span{from: at - p.edge(), to: at + p.edge()})
-		return low >= 2
+		return low >= need
 	}
 	for _, v := range l.views {
 		if v.socket != "" && at >= v.from+p.edge() && (v.to == 0 || at <= v.to-p.edge()) {

@@ -281,6 +281,19 @@ func TestNoDifferenceIsFoundWhereThereIsNone(t *testing.T) {
 	t.Logf("%d deliveries compared", deliveries)
 }
 
+// TestRareFaultsAreNamedAndCounted looks for a few faults in very many events.
+func TestRareFaultsAreNamedAndCounted(t *testing.T) {
+	for rate, events := range map[float64]int{1e-4: 5000, 1e-5: 20_000} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			p := plan{seed: 3, channels: 12, events: events, every: 20 * time.Millisecond, identical: 0.1, ids: true, rates: faults{rate, rate, rate, rate}}
+			if _, in := p.traffic(time.Now()); in.drop == 0 || in.dup == 0 || in.reorder == 0 || in.corrupt == 0 {
+				t.Fatalf("the plan has no fault of some kind: %+v", in)
+			}
+			p.check(t)
+		})
+	}
+}
+
 func TestEveryInjectedFaultIsNamedAndCounted(t *testing.T) {
 	all := func(rate float64) faults { return faults{rate, rate, rate, rate} }
 	plans := map[string]plan{

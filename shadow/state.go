@@ -39,6 +39,7 @@ type appState struct {
 	gapCount int64
 	exhibits exhibits
 
+	hooks     *hooks
 	questions map[question]*verdicts
 	actions   *names
 }
@@ -88,7 +89,7 @@ func (s *state) addApp(id string) *appState {
 		patterns: newNames(s.config.Patterns), events: newNames(s.config.Patterns),
 		keys: newNames(2 * s.config.Patterns),
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
-		questions: make(map[question]*verdicts), actions: newNames(maxCodes),
+		hooks: newHooks(), questions: make(map[question]*verdicts), actions: newNames(maxCodes),
 	}
 	s.apps[id] = a
 	return a
@@ -146,6 +147,10 @@ func (s *state) observe(r *proxy.Record) {
 	if topic.Channel == "" {
 		return
 	}
+	s.hooked(a, r, topic.Channel, at)
+	if hooksOnly.Has(r.Kind) {
+		return
+	}
 	w := a.window(topic.Channel)
 	if w == nil {
 		return
@@ -163,6 +168,9 @@ func (s *state) observe(r *proxy.Record) {
 		s.member(a, w, r, at)
 	}
 }
+
+// hooksOnly are the kinds that only webhooks follow from.
+const hooksOnly = proxy.Kinds(1<<proxy.KindOccupied | 1<<proxy.KindVacated | 1<<proxy.KindCacheMiss | 1<<proxy.KindWebhook)
 
 // gap notes that a leg could not be observed, on one channel or on all.
 func (s *state) gap(key legOf, channel protocol.ChannelName, g span) {
@@ -208,6 +216,9 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 	}
 	if ev.Publisher == proxy.ByClient {
 		p.sender = s.hasher.user(string(ev.Socket))
+		if r.Leg == proxy.LegVendor {
+			a.hooks.caused(telling{kind: proxy.WebhookClientEvent, channel: w.topic, user: ev.UserID, content: p.key}, at)
+		}
 	}
 	if r.Leg == proxy.LegVendor {
 		p.held = max(0, s.nanos(r.At)-at)
@@ -238,6 +249,7 @@ func (s *state) delivered(a *appState, w *window, r *proxy.Record, at int64) {
 	v.arrivals = append(v.arrivals, arrival{
 		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
 		body: s.hold(ev.Data), size: len(ev.Data), count: int32(min(r.Count, math.MaxInt32)),
+		excludes: ev.Except != "" || ev.Publisher == proxy.ByClient,
 	})
 	s.open++
 	s.bound(a, w, len(v.arrivals), at)
@@ -267,6 +279,12 @@ func (s *state) subscription(a *appState, w *window, r *proxy.Record, at int64) 
 	l.occupied.set(at, count)
 	if r.Leg == proxy.LegVendor {
 		s.relayedMember(a, w, i, r.UserID, joined, at)
+		switch {
+		case joined && count == 1:
+			a.hooks.caused(telling{kind: proxy.WebhookChannelOccupied, channel: w.topic}, at)
+		case !joined && count == 0:
+			a.hooks.caused(telling{kind: proxy.WebhookChannelVacated, channel: w.topic}, at)
+		}
 	}
 	if !joined && count == 0 {
 		l.emptied()

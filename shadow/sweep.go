@@ -65,6 +65,7 @@ func (s *state) sweep(now int64) {
 			g.forget(before)
 		}
 		a.forgetQuestions(before)
+		s.sweepHooks(a, now, now-int64(s.config.Window), true)
 	}
 }
 
@@ -81,6 +82,7 @@ func (s *state) closeAll(now int64, quiet bool) {
 			s.sweepWindow(a, w, now, m)
 			s.chargeAll(a, w, s.ledger)
 		}
+		s.sweepHooks(a, now, now, quiet)
 	}
 }
 
@@ -196,6 +198,7 @@ func (p *sweeper) match(i int) {
 	v := &p.views[i]
 	in := input{
 		slots: p.slots, arrivals: v.view.arrivals, settled: p.settled(), window: p.wait(), closed: p.isClosed,
+		foreign: v.leg > 0,
 	}
 	if v.view.socket != "" {
 		for in.from < len(in.slots) && in.slots[in.from].at < v.view.from {

@@ -56,6 +56,8 @@ type arrival struct {
 	body  []byte
 	size  int
 	count int32 // receivers, where the leg says so
+	// excludes: it says that one socket is not to get it.
+	excludes bool
 }
 
 // answer is a backend's result for one event.
@@ -131,7 +133,9 @@ func (w *window) configure(app *proxy.App) {
 	w.answers, w.cells, w.charges = nil, nil, nil
 }
 
-// legsOf returns the legs to compare on a channel, the reference first.
+// legsOf returns the legs to compare on a channel, the reference first. Of
+// backends that is who shadows: what a mirror delivers is not observed, and a
+// bridge is not shown its own.
 func legsOf(app *proxy.App, topic protocol.ChannelName) []proxy.Leg {
 	stage := app.Stage
 	for _, r := range app.Rules {
@@ -148,7 +152,7 @@ func legsOf(app *proxy.App, topic protocol.ChannelName) []proxy.Leg {
 		}
 	}
 	for _, b := range app.Backends {
-		if len(legs) < maxLegs && b.Takes(topic) {
+		if len(legs) < maxLegs && b.Role != proxy.RoleMirror && b.Role != proxy.RoleBridge && b.Takes(topic) {
 			legs = append(legs, proxy.Leg(b.Name))
 		}
 	}

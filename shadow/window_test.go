@@ -181,6 +181,51 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 			},
 			want: foretold{Extra: 1},
 		},
+		"delivered by the candidate only, with a subscriber there who was not to get it": {
+			play: func(s *scene) {
+				s.subscribe(0, proxy.LegEngine, "1.1", 1)
+				s.backend(10, s.event(10, "never published"))
+				alone := s.event(11, "of a client elsewhere")
+				alone.Except = "1.1"
+				s.backend(11, alone)
+			},
+			want: foretold{Extra: 1},
+		},
+		"with a damaged id: nobody's id": {
+			play: func(s *scene) {
+				again := *s.publish(10, "a", "OK")
+				again.ID.Node++
+				s.backend(10.1, &again)
+			},
+			want: foretold{Expected: 1, Matched: 1},
+		},
+		"with a damaged id: that of the next": {
+			play: func(s *scene) {
+				first, next := *s.publish(10, "a", "OK"), s.publish(10.1, "b", "OK")
+				first.ID = next.ID
+				s.backend(10.2, &first)
+				s.backend(10.3, next)
+			},
+			want: foretold{Expected: 2, Matched: 2},
+		},
+		"altered into what the next one is, but with its own id": {
+			play: func(s *scene) {
+				first, next := *s.publish(10, "a", "OK"), s.publish(10.1, "b", "OK")
+				first.Data = next.Data
+				s.backend(10.2, &first)
+				s.backend(10.3, next)
+			},
+			want: foretold{Expected: 2, Matched: 1, PayloadDiffers: 1},
+		},
+		"damaged beyond recognition, with neither id nor name": {
+			play: func(s *scene) {
+				s.backend(10.1, s.publish(10, "a", "OK"))
+				ev := s.publish(11, "b", "OK")
+				s.backend(11.1, &proxy.Event{Topic: ev.Topic, Data: []byte("{\"eve\x00")})
+				s.backend(12.1, s.publish(12, "c", "OK"))
+			},
+			want: foretold{Expected: 3, Matched: 2, PayloadDiffers: 1},
+		},
 		"nobody was subscribed at the engine: compared with what was published": {
 			play: func(s *scene) {
 				ev := s.event(10, "a")
@@ -339,6 +384,19 @@ func TestReencodedPayloadIsToldFromAnAlteredOne(t *testing.T) {
 	}
 }
 
+func TestAlteredNamesAreTold(t *testing.T) {
+	s := newScene(false)
+	ev := s.publish(10, `{"a":1}`, "OK")
+	named := *ev
+	named.Name = "massage"
+	s.backend(10.1, &named)
+	s.close(60)
+	c := total(s.state, proxy.LegEngine, testBackend)
+	if c.PayloadDiffers != 1 || c.SameJSON != 0 || c.Signatures[otherName] != 1 {
+		t.Errorf("an event with another name is counted as %+v", c)
+	}
+}
+
 func TestSnapshotCountsWhatIsOpenAndCorrectsItself(t *testing.T) {
 	s := newScene(false)
 	ev := s.publish(10, "a", "OK")
@@ -406,5 +464,16 @@ func TestCellsAreBoundedHoweverManyNamesThereAre(t *testing.T) {
 	}
 	if got := total(s.state, proxy.LegEngine, testBackend).Matched; got != 1600 {
 		t.Errorf("Matched = %d, want 1600: what has no cell of its own is counted under another", got)
+	}
+}
+
+func TestOnlyShadowsAreCompared(t *testing.T) {
+	app := &proxy.App{ID: testApp, Stage: proxy.StageExited}
+	for _, role := range []proxy.Role{proxy.RoleMirror, proxy.RoleShadow, proxy.RoleBridge} {
+		app.Backends = append(app.Backends, proxy.Backend{Name: string(role), Role: role, Channels: []string{"*"}, Sample: 1})
+	}
+	legs := legsOf(app, "room")
+	if len(legs) != 2 || legs[0] != proxy.LegEngine || legs[1] != "shadow" {
+		t.Errorf("legs %v, want the engine and the shadow", legs)
 	}
 }

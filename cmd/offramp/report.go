@@ -39,7 +39,7 @@ func reportFormats() string {
 
 func newReportCommand(env configs.Environment) *cobra.Command {
 	var source reportSource
-	var format, out string
+	var format, out, rules string
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "The shadow comparison report: is the next step safe?",
@@ -61,6 +61,13 @@ Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`
 			if err != nil {
 				return withCode(exitTool, err)
 			}
+			if cmd.Flags().Changed("rules") {
+				accepted, err := readRules(rules)
+				if err != nil {
+					return withCode(exitTool, err)
+				}
+				r.Accept(accepted)
+			}
 			if out == "" {
 				err = write(cmd.OutOrStdout(), r)
 			} else {
@@ -81,6 +88,7 @@ Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`
 	f.StringVar(&source.app, "app", "", "app id; needed when there are several")
 	f.StringVar(&source.since, "since", "", "only evidence from this time on: RFC 3339, or a duration back from now such as 24h")
 	f.StringVar(&format, "format", "terminal", "one of "+reportFormats())
+	f.StringVar(&rules, "rules", "", "judge by this file of ignore rules instead of the one that the configuration names; empty: by none")
 	f.StringVar(&out, "out", "", "write to this file instead of the terminal")
 	cmd.AddCommand(newReportDiffCommand(), newReportVerifyCommand())
 	return cmd
@@ -172,7 +180,8 @@ func (s reportSource) fromDisk(config *configs.Config, since time.Time) (*report
 			return nil, err
 		}
 	}
-	if _, ok := registry.ByID(app); !ok {
+	known, ok := registry.ByID(app)
+	if !ok {
 		return nil, fmt.Errorf("there is no app %q in the configuration", app)
 	}
 	db, err := openDatabase(config.Data)
@@ -188,9 +197,30 @@ func (s reportSource) fromDisk(config *configs.Config, since time.Time) (*report
 	if err != nil {
 		return nil, err
 	}
+	rules, err := readRules(known.IgnoreRules)
+	if err != nil {
+		return nil, err
+	}
 	return report.Build(comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
-		GatewayVersion: version, Generated: time.Now(),
+		GatewayVersion: version, Generated: time.Now(), Rules: rules,
 	}), nil
+}
+
+// readRules reads a file of ignore rules; the empty path has none.
+func readRules(path string) ([]report.Rule, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read ignore rules: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	rules, err := report.ReadRules(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return rules, nil
 }
 
 // readReport reads a report that was written as JSON.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/user"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -31,7 +32,7 @@ func newStageCommand(env configs.Environment) *cobra.Command {
 	t := new(stageTarget)
 	cmd := &cobra.Command{
 		Use:   "stage",
-		Short: "Where the migration stands: show, set, rollback, history",
+		Short: "Where the migration stands: show, set, rollback, rearm, history",
 		Long: `Shows and moves the stage of an app, or of the channels that match a pattern,
 on the running gateway. Stages, in order: observe, shadow, mirror, canary,
 cutover, exited. A move forward beyond shadow is refused unless the report says
@@ -50,7 +51,7 @@ Exit status: 0 done, 1 refused by a gate, 3 the tool itself failed.`,
 	cmd.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return withCode(exitTool, t.find(cmd.Context(), env))
 	}
-	cmd.AddCommand(newStageShowCommand(t), newStageSetCommand(t), newStageRollbackCommand(t), newStageHistoryCommand(t))
+	cmd.AddCommand(newStageShowCommand(t), newStageSetCommand(t), newStageRollbackCommand(t), newStageRearmCommand(t), newStageHistoryCommand(t))
 	return cmd
 }
 
@@ -110,6 +111,16 @@ func printStage(w io.Writer, view stageView) error {
 		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state)
 	}
 	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage)
+	if view.FailedOpen {
+		fmt.Fprint(table, "\nUPSTREAM DOWN: the engine stands in for it\n")
+	}
+	for _, t := range view.Trouble {
+		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
+	}
+	for _, b := range view.Broken {
+		fmt.Fprintf(table, "\nBRIDGE STOPPED on channels %s since %s: %s.\n%d events were not brought over. When the circle is undone: offramp stage rearm\n",
+			b.Channels, b.Since.Local().Format(time.DateTime), b.Why, b.Kept)
+	}
 	return table.Flush()
 }
 
@@ -163,6 +174,27 @@ func newStageRollbackCommand(t *stageTarget) *cobra.Command {
 	return cmd
 }
 
+func newStageRearmCommand(t *stageTarget) *cobra.Command {
+	undo := admin.StageUndo{}
+	cmd := &cobra.Command{
+		Use:   "rearm",
+		Short: "Open the bridge again that the loop breaker has stopped",
+		Args:  noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			undo.Channels, undo.Who = t.channels, author()
+			var done stageRearmed
+			err := t.client.call(cmd.Context(), http.MethodPost, t.path("rearm"), nil, undo, &done)
+			if err != nil {
+				return refusal(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "armed again: channels %s\n", strings.Join(done.Channels, ", "))
+			return withCode(exitTool, err)
+		},
+	}
+	cmd.Flags().StringVar(&undo.Why, "why", "", "the reason, for the journal")
+	return cmd
+}
+
 func newStageHistoryCommand(t *stageTarget) *cobra.Command {
 	return &cobra.Command{
 		Use:   "history",
@@ -183,6 +215,9 @@ func printHistory(w io.Writer, entries []route.Entry) error {
 	fmt.Fprintln(table, "#\tWHEN\tWHO\tWHAT\tWHY")
 	for _, e := range entries {
 		what := e.Move.String()
+		if e.Note != "" {
+			what = e.Note
+		}
 		if e.Undoes != 0 {
 			what += fmt.Sprintf(" (takes back #%d)", e.Undoes)
 		}

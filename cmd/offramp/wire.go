@@ -54,6 +54,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
+	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
 	sessions   *session.Server
 	websocket  *websocket.Server
@@ -89,7 +90,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	g.router, err = route.New(route.Settings{
-		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) *report.Report { return g.buildReport(app, time.Time{}) }}, Log: o.log,
+		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) (*report.Report, error) { return g.buildReport(app, time.Time{}) }}, Log: o.log,
 	})
 	if err != nil {
 		return nil, err
@@ -104,12 +105,14 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	between := engine.Settings{
 		Node: node, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Log: o.log,
 	}
+	var rates proxy.Rates
 	if config.Cluster.Redis != nil {
 		if g.cluster, err = g.newCluster(node); err != nil {
 			return nil, err
 		}
+		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
-		hooks.Departures = g.cluster.Departures
+		hooks.Departures, rates = g.cluster.Departures, g.cluster.Rates
 	}
 
 	// Those who watch.
@@ -134,16 +137,17 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	g.websocket = websocket.New(websocket.Settings{Sessions: g.sessions, Log: o.log})
 	g.streams = httpstream.New(httpstream.Settings{Sessions: g.sessions, Log: o.log})
 	api := httpapi.New(httpapi.Settings{
-		Apps: g.apps, Engine: g.engine, Tap: records, PathPrefix: config.PathPrefix, Log: o.log,
+		Apps: g.apps, Engine: g.engine, Tap: records, Rates: rates, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	g.doubles = engine.New(engine.Settings{
 		Node: node + 1, Apps: g.apps.ByID, Broker: memory.NewBroker(), Presence: memory.NewPresence(), Tap: tap.New(tap.Watcher{
-			Name: "presence of doubles", Sink: g.comparator, Kinds: proxy.KindsOf(proxy.KindMemberAdded, proxy.KindMemberRemoved),
+			Name: "doubles", Sink: g.comparator.Doubles(), Kinds: shadow.DoublesKinds,
 		}), Log: o.log,
 	})
 	g.relay = upstream.New(upstream.Settings{
 		Apps: g.apps, Route: g.router, WebSocket: g.websocket, API: api, Engine: g.engine, Feed: g.bridge, Shadow: g.doubles, Tap: records,
-		Node: node + 2, PathPrefix: config.PathPrefix, Log: o.log,
+		Hooks: g.outbox,
+		Node:  node + 2, PathPrefix: config.PathPrefix, Log: o.log,
 	})
 	tlsConfig, err := newTLS(config)
 	if err != nil {
@@ -200,8 +204,13 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
+	name, err := gatewayName(g.config, g.db)
+	if err != nil {
+		return err
+	}
 	g.host, err = host.New(host.Settings{
-		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock,
+		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock, Gateway: name,
+		Apps: g.apps.ByID, Publish: g.publishInbound,
 		Out: tap.New(
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},
@@ -346,7 +355,6 @@ func (g *gateway) reload(r configs.Reload) {
 		g.log.Info().Str("path", c.Path).Str("what", c.What).Bool("needs_restart", c.Restart).Msg("configuration changed")
 	}
 	g.log.Info().Int("changes", len(r.Changes)).Msg("configuration reloaded")
-	g.renewPlugins()
 }
 
 // ready says why the gateway cannot serve; empty when it can.

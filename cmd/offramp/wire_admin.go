@@ -21,10 +21,11 @@ func (g *gateway) newAdmin() *admin.Server {
 		Token:    g.config.Admin.Token,
 		Version:  version,
 		Ready:    g.ready,
+		Warnings: g.warnings,
 		Apps:     g.apps,
 		Traffic:  traffic{g.engine},
 		Backends: func() any { return g.host.Status() },
-		Stages:   stages{g.router},
+		Stages:   stages{g.router, g.relay},
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},
 		Report:   g.report,
@@ -38,16 +39,28 @@ func (g *gateway) newAdmin() *admin.Server {
 
 // report makes an app's comparison report, as the report command writes it.
 func (g *gateway) report(_ context.Context, app string, since time.Time) (json.RawMessage, error) {
+	r, err := g.buildReport(app, since)
+	if err != nil {
+		return nil, err
+	}
 	var text bytes.Buffer
-	err := report.WriteJSON(&text, g.buildReport(app, since))
+	err = report.WriteJSON(&text, r)
 	return text.Bytes(), err
 }
 
-// buildReport judges an app's evidence by the gates of a migration in earnest.
-func (g *gateway) buildReport(app string, since time.Time) *report.Report {
-	return report.Build(g.comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
-		GatewayVersion: version, Generated: time.Now(),
-	})
+// buildReport judges an app's evidence by the gates of a migration in earnest,
+// and by the rules that the app has.
+func (g *gateway) buildReport(id string, since time.Time) (*report.Report, error) {
+	var rules []report.Rule
+	if app, ok := g.apps.ByID(id); ok {
+		var err error
+		if rules, err = readRules(app.IgnoreRules); err != nil {
+			return nil, err
+		}
+	}
+	return report.Build(g.comparator.Snapshot(id, since), report.DefaultGates(), report.Meta{
+		GatewayVersion: version, Generated: time.Now(), Rules: rules,
+	}), nil
 }
 
 // traffic shows an engine's state.

@@ -9,12 +9,13 @@ import (
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/admin"
 	"github.com/offramp/offramp/proxy/route"
+	"github.com/offramp/offramp/proxy/upstream"
 	"github.com/offramp/offramp/shadow/report"
 )
 
 // reportGate lets an app move on only when its report says so.
 type reportGate struct {
-	report func(app string) *report.Report
+	report func(app string) (*report.Report, error)
 }
 
 // Judge implements route.Gate. Beginning to shadow needs no evidence: it is
@@ -23,7 +24,10 @@ func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, e
 	if m.To.Stage <= proxy.StageShadow {
 		return nil, nil
 	}
-	r := g.report(m.App)
+	r, err := g.report(m.App)
+	if err != nil {
+		return nil, err
+	}
 	var objections []route.Objection
 	for _, reason := range r.Verdict.Reasons {
 		objections = append(objections, route.Objection{Gate: reason.Gate, Text: reason.Text})
@@ -38,7 +42,10 @@ func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, e
 }
 
 // stages shows and moves the migration's stages for the admin listener.
-type stages struct{ router *route.Router }
+type stages struct {
+	router *route.Router
+	relay  *upstream.Relay
+}
 
 // stageView is an app's stage as the API and the command show it.
 type stageView struct {
@@ -46,6 +53,12 @@ type stageView struct {
 	Stage   proxy.Stage   `json:"stage"`
 	Rules   []stageRule   `json:"rules"`
 	History []route.Entry `json:"history"` // oldest first
+	// Broken is what the loop breaker has stopped.
+	Broken []upstream.Broken `json:"broken,omitempty"`
+	// Trouble is what is wrong with the upstream.
+	Trouble []upstream.Trouble `json:"trouble,omitempty"`
+	// FailedOpen: the engine stands in for an upstream that is down.
+	FailedOpen bool `json:"failed_open,omitempty"`
 }
 
 // stageRule is the stage of the channels that match a pattern.
@@ -66,7 +79,10 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	view := stageView{App: app, Stage: current.Stage, Rules: []stageRule{}, History: history}
+	view := stageView{
+		App: app, Stage: current.Stage, Rules: []stageRule{}, History: history,
+		Broken: s.relay.Broken(app), Trouble: s.relay.Trouble(app), FailedOpen: s.relay.FailedOpen(current),
+	}
 	if view.History == nil {
 		view.History = []route.Entry{}
 	}
@@ -78,6 +94,28 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 		view.Rules = append(view.Rules, rule)
 	}
 	return view, nil
+}
+
+// warnings says what does not keep the gateway from serving and yet concerns
+// whoever runs it: another node would fare no better, so it is ready all the
+// same.
+func (g *gateway) warnings(context.Context) []string {
+	var list []string
+	for _, app := range g.apps.All() {
+		if app.Upstream == nil {
+			continue
+		}
+		for _, t := range g.relay.Trouble(app.ID) {
+			list = append(list, fmt.Sprintf("upstream of app %s: %s: %s", app.ID, t.Kind, t.Text))
+		}
+		if g.relay.FailedOpen(app) {
+			list = append(list, "upstream of app "+app.ID+" is down: the engine stands in for it")
+		}
+		for _, b := range g.relay.Broken(app.ID) {
+			list = append(list, fmt.Sprintf("bridge of app %s is stopped on channels %s: %s", app.ID, b.Channels, b.Why))
+		}
+	}
+	return list
 }
 
 // stageMove is the answer to a change.
@@ -111,6 +149,20 @@ func (s stages) Set(ctx context.Context, app string, c admin.StageChange) (any, 
 func (s stages) Rollback(ctx context.Context, app string, u admin.StageUndo) (any, error) {
 	e, err := s.router.Rollback(ctx, route.Undo{App: app, Channels: u.Channels, Who: u.Who, Why: u.Why})
 	return moveOf(e), adminError(err)
+}
+
+// stageRearmed is what the bridge carries again.
+type stageRearmed struct {
+	Channels []string `json:"channels"`
+}
+
+// Rearm implements admin.Stages.
+func (s stages) Rearm(_ context.Context, app string, u admin.StageUndo) (any, error) {
+	freed := s.relay.Rearm(app, u.Channels, u.Who, u.Why)
+	if len(freed) == 0 {
+		return nil, fmt.Errorf("%w: the loop breaker has stopped nothing there", admin.ErrInvalid)
+	}
+	return stageRearmed{freed}, nil
 }
 
 func moveOf(e route.Entry) stageMove {

@@ -38,6 +38,7 @@ type channel struct {
 	blind    bool      // it could not be observed in time: its events pass unobserved
 	occupied bool      // it has subscribers here
 	active   time.Time // last event or subscription
+	left     time.Time // when its last subscriber went
 	dark     time.Time // since when it is not observed though it should be; zero: it is, or nothing was missed yet
 	held     []item    // in order, waiting for the subscription
 	retry    time.Time // when to ask again after a refusal
@@ -64,6 +65,9 @@ type gap struct {
 // not be seen. It does no I/O and knows no goroutines; mu guards all of it.
 type book struct {
 	maxItems, maxBytes int
+	// demand: only channels that have subscribers here are observed, and no
+	// event waits for that.
+	demand bool
 
 	mu          sync.Mutex
 	observing   bool // the session can subscribe, as far as known
@@ -110,7 +114,7 @@ func signal(c chan<- struct{}) {
 func (b *book) channelFor(name protocol.ChannelName, now time.Time) *channel {
 	c, ok := b.channels[name]
 	if !ok {
-		c = &channel{blind: !b.observing}
+		c = &channel{blind: !b.observing || b.demand}
 		b.channels[name] = c
 		b.ask(name, c)
 	}
@@ -118,9 +122,10 @@ func (b *book) channelFor(name protocol.ChannelName, now time.Time) *channel {
 	return c
 }
 
-// ask has the plugin asked to observe a channel. Called with mu held.
+// ask has the plugin asked to observe a channel, if it is to. Called with mu
+// held.
 func (b *book) ask(name protocol.ChannelName, c *channel) {
-	if b.observing {
+	if b.observing && (c.occupied || !b.demand) {
 		c.asked = true
 		b.toAdd = append(b.toAdd, string(name))
 		signal(b.wanted)
@@ -144,7 +149,7 @@ func (b *book) publish(e *proxy.Event, now time.Time) bool {
 		c.held = append(c.held, it)
 		return true
 	}
-	if !c.attached && b.observing && c.dark.IsZero() {
+	if !c.attached && b.observing && !b.demand && c.dark.IsZero() {
 		c.dark = e.At
 	}
 	b.ready = append(b.ready, it)
@@ -165,11 +170,19 @@ func (b *book) drop(e *proxy.Event, now time.Time) {
 func (b *book) occupy(name protocol.ChannelName, occupied bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c, ok := b.channels[name]; ok || occupied {
-		if !ok {
-			c = b.channelFor(name, now)
-		}
-		c.occupied, c.active = occupied, now
+	c, ok := b.channels[name]
+	if !ok && !occupied {
+		return
+	}
+	if !ok {
+		c = b.channelFor(name, now)
+	}
+	if c.occupied && !occupied {
+		c.left = now
+	}
+	c.occupied, c.active = occupied, now
+	if b.demand && !c.asked {
+		b.ask(name, c)
 	}
 }
 
@@ -179,7 +192,7 @@ func (b *book) open(observing bool, credit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.observing, b.credit = observing, credit
-	if !observing {
+	if !observing || b.demand {
 		for _, c := range b.channels {
 			c.blind = true
 			b.release(c)
@@ -217,7 +230,7 @@ func (b *book) lose(now time.Time, why string) {
 		if b.observing && c.attached && c.dark.IsZero() {
 			c.dark = from
 		}
-		c.attached, c.blind, c.retry = false, !b.observing, time.Time{}
+		c.asked, c.attached, c.blind, c.retry = false, false, !b.observing || b.demand, time.Time{}
 		b.ask(name, c)
 	}
 	if b.down.IsZero() {
@@ -387,7 +400,7 @@ func (b *book) attach(name protocol.ChannelName, c *channel, now time.Time) []ga
 	if !c.dark.IsZero() {
 		gaps = append(gaps, gap{channel: name, from: c.dark, to: now, why: "the channel was not observed"})
 	}
-	c.attached, c.blind, c.dark = true, false, time.Time{}
+	c.attached, c.blind, c.dark = true, b.demand, time.Time{}
 	b.release(c)
 	return gaps
 }
@@ -440,6 +453,10 @@ func (b *book) tick(now time.Time, linger time.Duration) []gap {
 // refused. Called with mu held.
 func (b *book) tidy(name protocol.ChannelName, c *channel, now time.Time, linger time.Duration) {
 	switch {
+	case b.demand && c.asked && !c.occupied && now.Sub(c.left) > linger:
+		b.toDrop = append(b.toDrop, string(name))
+		signal(b.wanted)
+		c.asked, c.attached, c.dark = false, false, time.Time{}
 	case !c.occupied && len(c.held) == 0 && now.Sub(c.active) > linger:
 		if c.asked {
 			b.toDrop = append(b.toDrop, string(name))
@@ -449,6 +466,14 @@ func (b *book) tidy(name protocol.ChannelName, c *channel, now time.Time, linger
 	case !c.asked && !now.Before(c.retry):
 		b.ask(name, c)
 	}
+}
+
+// asksFor reports whether the plugin was asked to observe a channel.
+func (b *book) asksFor(name protocol.ChannelName) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.channels[name]
+	return c != nil && c.asked
 }
 
 // shut refuses all further events, or takes them again.

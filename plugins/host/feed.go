@@ -29,6 +29,7 @@ func (l *link) feed(ctx context.Context, stream *plugins.PublishStream) error {
 		for i, it := range items {
 			envelopes[i] = l.envelope(it)
 		}
+		l.inlet.handed(items)
 		if err := stream.Send(number, envelopes); err != nil {
 			return fmt.Errorf("feed plugin: %w", err)
 		}
@@ -39,6 +40,7 @@ var errProtocol = errors.New("the plugin broke the contract")
 
 // mirrored tells what became of a batch.
 func (l *link) mirrored(items []item, results []translators.Result) {
+	l.inlet.answered(items, results)
 	now := time.Now()
 	for i, it := range items {
 		l.settings.Out.Offer(proxy.Record{

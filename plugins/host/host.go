@@ -14,8 +14,9 @@ import (
 // Host runs the plugins of every backend of every app. It implements
 // proxy.Sink.
 type Host struct {
-	links []*link
-	byApp map[string][]*link
+	links    []*link
+	byApp    map[string][]*link
+	breakers map[string]*breaker // by app id: one for all of its bridges
 }
 
 // maxSocketDir leaves room, in the 104 to 108 characters that systems allow
@@ -30,16 +31,26 @@ func New(s Settings) (*Host, error) {
 		return nil, fmt.Errorf("socket directory %s has %d characters: at most %d leave room for a socket's name; set TMPDIR to a "+
 			"shorter one", dir, len(dir), maxSocketDir)
 	}
-	h := &Host{byApp: map[string][]*link{}}
+	h := &Host{byApp: map[string][]*link{}, breakers: map[string]*breaker{}}
 	for _, b := range s.Bindings {
 		l, err := newLink(s, b)
 		if err != nil {
 			return nil, fmt.Errorf("backend %s of app %s: %w", b.Backend.Name, b.App, err)
 		}
+		if b.Backend.Role == proxy.RoleBridge {
+			l.inlet = newInlet(l, h.breakerOf(s, b.App))
+		}
 		h.links = append(h.links, l)
 		h.byApp[b.App] = append(h.byApp[b.App], l)
 	}
 	return h, nil
+}
+
+func (h *Host) breakerOf(s Settings, app string) *breaker {
+	if h.breakers[app] == nil {
+		h.breakers[app] = newBreaker(s.Breaker, s.Log.With().Str("app", app).Logger())
+	}
+	return h.breakers[app]
 }
 
 // Run keeps every plugin running until ctx ends, then drains and stops them.
@@ -48,6 +59,9 @@ func (h *Host) Run(ctx context.Context) error {
 	var group errgroup.Group
 	for _, l := range h.links {
 		group.Go(func() error { return l.run(ctx) })
+		if l.inlet != nil {
+			group.Go(func() error { l.inlet.run(ctx); return nil })
+		}
 	}
 	<-ctx.Done() // without backends there is nothing to run, but no reason to end
 	return group.Wait()

@@ -8,6 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 )
 
@@ -19,6 +20,7 @@ type link struct {
 	leg      proxy.Leg
 	log      zerolog.Logger
 	book     *book
+	inlet    *inlet        // nil: nothing is brought in
 	released chan struct{} // one token: leave quarantine
 	renewed  chan struct{} // one token: the executable has changed
 	showing  sync.Mutex    // held while what a process observed is told; guards overlaps
@@ -42,6 +44,7 @@ func newLink(s Settings, b Binding) (*link, error) {
 			State: StateStopped, Since: time.Now(), Results: map[string]uint64{},
 		},
 	}
+	l.book.demand = b.Backend.Role == proxy.RoleBridge
 	var err error
 	l.command, err = commandOf(s, b.Backend)
 	l.command.Log = log
@@ -92,13 +95,16 @@ func (l *link) offer(r proxy.Record) bool {
 	if !l.carries(r) {
 		return true
 	}
-	switch r.Kind {
+	switch now := time.Now(); r.Kind {
 	case proxy.KindPublished:
-		return l.book.publish(r.Event, time.Now())
+		if l.circles(r.Event, now) {
+			return true
+		}
+		return l.book.publish(r.Event, now)
 	case proxy.KindSubscribed, proxy.KindOccupied:
-		l.book.occupy(r.Topic.Channel, true, time.Now())
+		l.book.occupy(r.Topic.Channel, true, now)
 	case proxy.KindVacated:
-		l.book.occupy(r.Topic.Channel, false, time.Now())
+		l.book.occupy(r.Topic.Channel, false, now)
 	}
 	return true
 }
@@ -113,6 +119,26 @@ func (l *link) carries(r proxy.Record) bool {
 	return r.Topic.Channel != "" && b.Takes(r.Topic.Channel)
 }
 
+// circles reports whether an event is not sent on because it has come through
+// too many gateways. A shadow is shown it all the same: nothing comes back
+// from there.
+func (l *link) circles(ev *proxy.Event, now time.Time) bool {
+	if l.binding.Backend.Role == proxy.RoleShadow {
+		return false
+	}
+	if protocol.Hops(ev.Via) >= maxHops {
+		l.change(func(s *Status) { s.Circled++ })
+		if l.inlet != nil {
+			l.inlet.breaker.stray(ev.Topic.Channel, now)
+		}
+		return true
+	}
+	if l.inlet != nil && ev.Origin != proxy.LegEngine {
+		l.inlet.breaker.onward(ev, now)
+	}
+	return false
+}
+
 // envelope returns an item as the plugin gets it.
 func (l *link) envelope(it item) translators.Envelope {
 	e := it.event
@@ -122,7 +148,7 @@ func (l *link) envelope(it item) translators.Envelope {
 	}
 	return translators.Envelope{
 		ID: e.ID, App: e.Topic.App, Channel: e.Topic.Channel, Event: e.Name, Data: e.Data, UserID: e.UserID, Except: e.Except,
-		Kind: kind, Lane: laneOf(e.Topic.Channel), Seq: it.seq, Origin: l.settings.Gateway, Hops: 1,
+		Kind: kind, Lane: laneOf(e.Topic.Channel), Seq: it.seq, Origin: l.settings.Gateway, Hops: protocol.Hops(e.Via) + 1,
 		Ingress: e.At, Deadline: e.At.Add(l.settings.Deadline),
 	}
 }
@@ -166,6 +192,7 @@ func (l *link) status() Status {
 	s.Results = cloneCounts(s.Results)
 	l.mu.Unlock()
 	l.book.tally(&s)
+	l.inlet.fill(&s, time.Now())
 	return s
 }
 

@@ -49,6 +49,8 @@ func servable(name string) translators.Translator {
 	switch name {
 	case "nats":
 		return faulty.Wrap(nats.New())
+	case "bare":
+		return bare{nats.New()}
 	case "panics":
 		panic("a translator that cannot even be made")
 	default:

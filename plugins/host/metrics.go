@@ -6,7 +6,8 @@ import (
 
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
-	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps, swaps, swapsRefused *prometheus.Desc
+	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps,
+	swaps, refused, circled, bridged, withheld, loops, open *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
 	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
@@ -20,9 +21,13 @@ var descs = struct {
 	resent:      desc("resent_total", "Events sent again after the plugin died."),
 	delivered:   desc("delivered_total", "Events observed on the backend."),
 	gaps:        desc("gaps_total", "Stretches reported as not observed."),
-
-	swaps:        desc("swaps_total", "Times that a new executable of the plugin took over from the old one."),
-	swapsRefused: desc("swaps_refused_total", "Times that a new executable was not fit to take over, and the old one went on."),
+	swaps:       desc("swaps_total", "Times that a new executable of the plugin took over from the old one."),
+	refused:     desc("swaps_refused_total", "Times that a new executable was not fit to take over, and the old one went on."),
+	circled:     desc("circled_total", "Events not sent to the backend as they had come through too many gateways."),
+	bridged:     desc("bridged_total", "Events of the backend that a bridge has brought to clients."),
+	withheld:    desc("withheld_total", "Events of the backend that a bridge has not brought to clients, by reason.", "reason"),
+	loops:       desc("loops_total", "How often the loop breaker of the app's bridges has opened for a channel."),
+	open:        desc("loop_open_channels", "Channels for which the loop breaker is open."),
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -35,7 +40,8 @@ var _ prometheus.Collector = (*Host)(nil)
 func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
-		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.swapsRefused,
+		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.refused,
+		descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
 	} {
 		out <- d
 	}
@@ -66,7 +72,16 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		counter(descs.delivered, s.Delivered)
 		counter(descs.gaps, s.Gaps)
 		counter(descs.swaps, uint64(s.Swaps))
-		counter(descs.swapsRefused, uint64(s.SwapsRefused))
+		counter(descs.refused, uint64(s.SwapsRefused))
+		counter(descs.circled, s.Circled)
+		if b := s.Bridge; b != nil {
+			counter(descs.bridged, b.Published)
+			for reason, n := range b.Withheld {
+				counter(descs.withheld, n, reason)
+			}
+			counter(descs.loops, b.Loops)
+			gauge(descs.open, float64(len(b.Open)))
+		}
 	}
 }
 

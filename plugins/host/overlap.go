@@ -40,6 +40,9 @@ type overlap struct {
 	early    []translators.Envelope // of the new one, in order
 	until    time.Time              // when shown may be forgotten; zero: the old one still serves
 	seed     maphash.Seed
+	// own is the origin of what the backend does not show to the session that
+	// published it, but does to the other one; empty: there is no such thing.
+	own string
 }
 
 // mark tells an event from others: by its id, or by what it is where a backend
@@ -134,6 +137,10 @@ func (o *overlap) older(in plugins.Inbound) (plugins.Inbound, int) {
 // younger takes what the new process shows. It returns what is to be told of
 // it, and the credit to grant.
 func (o *overlap) younger(in plugins.Inbound, now time.Time) (plugins.Inbound, int) {
+	credit := len(in.Items)
+	if o.own != "" {
+		in.Items = slices.DeleteFunc(in.Items, func(e translators.Envelope) bool { return e.Origin == o.own })
+	}
 	if o.until.IsZero() {
 		for _, s := range in.States {
 			o.settled(s)
@@ -148,9 +155,8 @@ func (o *overlap) younger(in plugins.Inbound, now time.Time) (plugins.Inbound, i
 			o.ahead[m]++
 			o.early = append(o.early, e)
 		}
-		return plugins.Inbound{}, len(in.Items) - kept + o.trim()
+		return plugins.Inbound{}, credit - kept + o.trim()
 	}
-	credit := len(in.Items)
 	if now.After(o.until) {
 		o.shown = nil
 	}

@@ -18,6 +18,8 @@ type scripted struct{ name string }
 
 type scriptedConfig struct {
 	Secret string `setting:"secret"`
+	URL    string `setting:"url"`
+	Prefix string `setting:"prefix"`
 }
 
 func (s scripted) Describe() translators.Description {
@@ -66,7 +68,15 @@ func (s *scriptedSession) publish(ctx context.Context, e translators.Envelope) t
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if o, ok := s.observers[e.Channel]; ok {
+	o, ok := s.observers[e.Channel]
+	if !ok {
+		return translators.OK()
+	}
+	if s.name == "reflects" { // it shows everything to everybody, and no more of it than this
+		e = translators.Envelope{Event: e.Event, Data: e.Data}
+	}
+	o.Deliver(e)
+	if e.Event == "twice" {
 		o.Deliver(e)
 	}
 	return translators.OK()
@@ -89,3 +99,35 @@ func (s *scriptedSession) Subscribe(ctx context.Context, channel protocol.Channe
 }
 
 func (*scriptedSession) Close(context.Context) error { return nil }
+
+// bare is a backend whose messages have no room for mirror id and origin.
+type bare struct{ translators.Translator }
+
+func (b bare) Describe() translators.Description {
+	d := b.Translator.Describe()
+	delete(d.Features, translators.FeatureIdentity)
+	return d
+}
+
+func (b bare) Open(ctx context.Context, bind translators.Binding) (translators.Session, error) {
+	s, err := b.Translator.Open(ctx, bind)
+	if err != nil {
+		return nil, err
+	}
+	return bareSession{s, s.(translators.Subscriber)}, nil
+}
+
+type bareSession struct {
+	translators.Session
+	subscriber translators.Subscriber
+}
+
+func (s bareSession) Subscribe(ctx context.Context, channel protocol.ChannelName, o translators.Observer) (func(), error) {
+	return s.subscriber.Subscribe(ctx, channel, bareObserver{o})
+}
+
+type bareObserver struct{ translators.Observer }
+
+func (o bareObserver) Deliver(e translators.Envelope) {
+	o.Observer.Deliver(translators.Envelope{Event: e.Event, Data: e.Data})
+}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,10 +17,17 @@ type Settings struct {
 	Executable string
 	Builtins   []string
 	Out        proxy.Sink // what is found out; never waited for
-	Log        zerolog.Logger
+	// Apps returns an app as it is configured now. It and Publish are needed
+	// where a binding has the role bridge.
+	Apps func(id string) (*proxy.App, bool)
+	// Publish brings an event of a backend's to the gateway's clients. Its
+	// Origin is the backend; it has no ID and no time.
+	Publish func(ctx context.Context, ev *proxy.Event) error
+	Log     zerolog.Logger
 	// Lock pins the checksums of plugin executables; nil: none is pinned.
 	Lock *Lock
-	// Gateway marks this deployment's messages on backends. Default "offramp".
+	// Gateway marks this deployment's messages on backends: no other gateway of
+	// theirs may have the same name. Default "offramp".
 	Gateway string
 	// SocketDir is where each process gets a private directory for its socket.
 	// Default: the system's temporary directory.
@@ -41,6 +49,8 @@ type Settings struct {
 	Linger time.Duration
 	// Supervision of a plugin that fails.
 	Restart RestartPolicy
+	// Breaker ends loops of bridges.
+	Breaker BreakerPolicy
 }
 
 // RestartPolicy bounds how often a failing plugin is started again.
@@ -78,6 +88,10 @@ func (s Settings) withDefaults() Settings {
 	s.Restart.Max = orDefault(s.Restart.Max, 10*time.Second)
 	s.Restart.Budget = orDefault(s.Restart.Budget, 5)
 	s.Restart.Window = orDefault(s.Restart.Window, 10*time.Minute)
+	s.Breaker.Circles = orDefault(s.Breaker.Circles, 100)
+	s.Breaker.Strays = orDefault(s.Breaker.Strays, 20)
+	s.Breaker.Window = orDefault(s.Breaker.Window, 10*time.Second)
+	s.Breaker.Pause = orDefault(s.Breaker.Pause, 30*time.Second)
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // State is where a plugin's life stands.
@@ -53,4 +54,24 @@ type Status struct {
 	Resent      uint64            `json:"resent"`      // items sent again after a restart
 	Delivered   uint64            `json:"delivered"`   // events observed on the backend
 	Gaps        uint64            `json:"gaps"`        // gap records offered
+
+	// Circled counts events that were not sent to the backend as they had come
+	// through too many gateways.
+	Circled uint64 `json:"circled,omitempty"`
+
+	Bridge *BridgeStatus `json:"bridge,omitempty"` // of a backend in role bridge
+}
+
+// BridgeStatus is what a bridge has brought from its backend.
+type BridgeStatus struct {
+	Published uint64            `json:"published"` // events brought to the gateway's clients
+	Queued    int               `json:"queued"`    // waiting to be
+	Withheld  map[string]uint64 `json:"withheld"`  // events not brought in, by reason
+	// LastWithheld says what was wrong with the last event that was withheld
+	// for what it is.
+	LastWithheld string `json:"last_withheld,omitempty"`
+	// Loops counts how often the app's loop breaker has opened; Open are the
+	// channels for which it is open, and until when. "*" are all.
+	Loops uint64                             `json:"loops"`
+	Open  map[protocol.ChannelName]time.Time `json:"open,omitempty"`
 }

@@ -116,6 +116,7 @@ func (l *link) serve(t *tenant) {
 	intake, stop := context.WithCancel(t.streams)
 	t.stopIntake = stop
 	close(t.promoted)
+	l.inlet.meet(t.about)
 	t.taking(func() error { return l.feed(intake, t.publish) })
 	if t.watch != nil {
 		t.taking(func() error { return l.follow(intake, t) })

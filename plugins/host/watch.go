@@ -51,6 +51,9 @@ func (l *link) follow(ctx context.Context, t *tenant) error {
 			t.heir.Store(heir) // from here on, what t observes is compared with what heir does
 			all, attached := l.book.census()
 			heir.overlap.expect(attached)
+			if l.binding.Backend.Role == proxy.RoleBridge && heir.about.Echo == translators.EchoNative {
+				heir.overlap.own = l.settings.Gateway
+			}
 			l.showing.Unlock()
 			heir.ask(interest{add: all})
 		case <-ctx.Done():
@@ -86,6 +89,9 @@ func (l *link) observe(t *tenant) error {
 
 // delivered tells of one event that the backend delivered.
 func (l *link) delivered(e translators.Envelope, now time.Time) {
+	if l.inlet != nil {
+		l.inlet.take(e, now)
+	}
 	topic := proxy.Topic{App: l.binding.App, Channel: e.Channel}
 	publisher := proxy.ByServer
 	if e.Kind == translators.KindClientEvent {

@@ -70,6 +70,10 @@ func (g *gateway) Set(_ context.Context, _ string, c StageChange) (any, error) {
 	return map[string]string{"stage": c.Stage}, g.err
 }
 
+func (g *gateway) Rearm(_ context.Context, _ string, u StageUndo) (any, error) {
+	return []string{u.Channels}, nil
+}
+
 func (g *gateway) Rollback(_ context.Context, _ string, u StageUndo) (any, error) {
 	g.why = u.Why
 	return map[string]string{}, g.err

@@ -52,6 +52,7 @@ type clientView struct {
 	Transport string `json:"transport"`
 	Remote    string `json:"remote"`
 	TLS       bool   `json:"tls"`
+	Via       string `json:"via,omitempty"`
 }
 
 // events streams the live feed as server-sent events.

@@ -23,6 +23,10 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	if s.Ready != nil {
 		reasons = append(reasons, s.Ready(r.Context())...)
 	}
+	var warnings []string
+	if s.Warnings != nil {
+		warnings = s.Warnings(r.Context())
+	}
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
@@ -30,7 +34,9 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	s.reply(w, status, struct {
 		Ready   bool     `json:"ready"`
 		Reasons []string `json:"reasons"`
-	}{len(reasons) == 0, reasons})
+		// Warnings keep nobody away: every node would have them.
+		Warnings []string `json:"warnings,omitempty"`
+	}{len(reasons) == 0, reasons, warnings})
 }
 
 // exposition serves metrics to Prometheus.

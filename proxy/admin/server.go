@@ -39,6 +39,9 @@ type Settings struct {
 	// Ready returns why the gateway cannot serve now, such as "draining";
 	// nothing when it can.
 	Ready func(context.Context) []string
+	// Warnings returns what does not keep the gateway from serving, such as an
+	// upstream in trouble; nil: there are none.
+	Warnings func(context.Context) []string
 
 	Apps      Apps
 	Traffic   Traffic
@@ -131,6 +134,7 @@ func (s *Server) routes() http.Handler {
 		{"GET /api/v1/apps/{id}/stage", false, s.showStage},
 		{"PUT /api/v1/apps/{id}/stage", false, s.setStage},
 		{"POST /api/v1/apps/{id}/rollback", false, s.rollBack},
+		{"POST /api/v1/apps/{id}/rearm", false, s.rearm},
 		{"GET /api/v1/apps/{id}/report", false, s.document("report", s.Report)},
 		{"GET /api/v1/apps/{id}/inventory", false, s.document("inventory", s.Inventory)},
 		{"GET /api/v1/backends", false, s.listBackends},

@@ -73,6 +73,8 @@ type Stages interface {
 	Set(ctx context.Context, app string, c StageChange) (any, error)
 	// Rollback undoes the last change of the app, or of one of its rules.
 	Rollback(ctx context.Context, app string, u StageUndo) (any, error)
+	// Rearm opens the bridge again that the loop breaker has stopped.
+	Rearm(ctx context.Context, app string, u StageUndo) (any, error)
 }
 
 // StageChange is one change of stage, of an app or of one of its rules.
@@ -87,7 +89,7 @@ type StageChange struct {
 	Force    bool         `json:"force,omitempty"` // override gates; recorded
 }
 
-// StageUndo takes back the last change of stage.
+// StageUndo takes back the last change of stage, or what the loop breaker did.
 type StageUndo struct {
 	Channels string `json:"channels,omitempty"` // name pattern; empty: the app
 	Who      string `json:"who,omitempty"`      // for the journal; empty: "admin"

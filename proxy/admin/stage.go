@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -35,6 +36,14 @@ func (s *Server) setStage(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) rollBack(w http.ResponseWriter, r *http.Request) {
+	s.undo(w, r, "rollback", Stages.Rollback)
+}
+
+func (s *Server) rearm(w http.ResponseWriter, r *http.Request) {
+	s.undo(w, r, "rearming", Stages.Rearm)
+}
+
+func (s *Server) undo(w http.ResponseWriter, r *http.Request, what string, do func(Stages, context.Context, string, StageUndo) (any, error)) {
 	app, ok := s.migrating(w, r)
 	if !ok {
 		return
@@ -44,8 +53,8 @@ func (s *Server) rollBack(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	u.Who, u.Why = author(u.Who), clip(u.Why, maxWhy)
-	s.Log.Info().Str("app", app.ID).Str("remote", r.RemoteAddr).Msg("rollback requested")
-	value, err := s.Stages.Rollback(r.Context(), app.ID, u)
+	s.Log.Info().Str("app", app.ID).Str("remote", r.RemoteAddr).Msg(what + " requested")
+	value, err := do(s.Stages, r.Context(), app.ID, u)
 	s.outcome(w, value, err)
 }
 

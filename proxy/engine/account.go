@@ -194,12 +194,17 @@ func (e *Engine) watch(c *Conn, ids []string) {
 func (e *Engine) follow(w *watch) (online bool) {
 	w.account.turn.Lock()
 	defer w.account.turn.Unlock()
-	_ = e.listen(w.account) // counted and logged; the watch then shows this node's users only
+	if e.listen(w.account) != nil { // counted and logged; the watch shows this node's users only, until it is repaired
+		e.repairs.add(w.account.topic(), false)
+	}
 	w.account.group.Join(&w.member, nil)
+	heard, _ := w.account.rare.standing()
 	members, err := e.presence.Members(context.Background(), w.account.topic())
 	if err != nil {
 		e.failed(err, w.account.topic(), "see whether a user is online")
+		e.repairs.add(w.account.topic(), false)
 	}
+	w.account.rare.learn(heard, len(members) > 0)
 	return len(members) > 0
 }
 

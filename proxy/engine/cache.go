@@ -1,46 +1,161 @@
 package engine
 
 import (
-	"bytes"
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// keptFor is how long a cache channel keeps its last event (vendor
-// documentation: cache channels).
-const keptFor = 30 * time.Minute
+// cache is what a cache channel keeps, as far as this node knows: while it
+// follows the channel, it sees every change; else Broker is asked.
+//
+// Guarded by rare.mu.
+type cache struct {
+	event   *proxy.Event // nil: nothing
+	until   time.Time    // its end
+	follows bool         // event is the truth
+	// ahead: event was an answer of Broker, and is, with those before it, on
+	// its way here still or never comes. Everybody on the channel has it.
+	ahead bool
+}
 
-// fresh returns the kept event unless it is too old. The caller has mu.
-func (r *rare) fresh(now time.Time) *proxy.Event {
-	if r.kept == nil || !now.Before(r.kept.At.Add(keptFor)) {
+// fresh returns the kept event unless it is too old.
+func (c *cache) fresh(now time.Time) *proxy.Event {
+	if c.event == nil || !now.Before(c.until) {
 		return nil
 	}
-	return r.kept
+	return c.event
 }
 
-// keep stores an event for newcomers. The caller has mu and holds the
-// channel; the stored event holds it as well, until it has expired.
-func (e *Engine) keep(ch *channel, ev *proxy.Event) {
-	kept := *ev
-	kept.Data = bytes.Clone(ev.Data) // of a larger request, as a rule
-	ch.rare.kept = &kept
-	if !ch.rare.scheduled {
-		ch.rare.scheduled = true
-		ch.hold()
-		e.expiries.add(kept.At.Add(keptFor), ch)
+// kept returns the same with the life that is left to it.
+func (c *cache) kept(now time.Time) proxy.Kept {
+	if ev := c.fresh(now); ev != nil {
+		return proxy.Kept{Event: ev, Left: c.until.Sub(now)}
+	}
+	return proxy.Kept{}
+}
+
+// later reports whether k comes after what the node has of the channel.
+func (c *cache) later(k proxy.Kept) bool {
+	return k.Event != nil && (c.event == nil || k.Event.ID != c.event.ID && k.Event.Order > c.event.Order)
+}
+
+// overtake puts an answer of Broker in the place of what came by itself.
+func (c *cache) overtake(k proxy.Kept) {
+	if c.later(k) {
+		c.event, c.until, c.ahead = k.Event, time.Now().Add(k.Left), true
 	}
 }
 
-// expiryDue forgets the kept event, or files the channel once more if a newer
-// one has taken its place.
-func (e *Engine) expiryDue(ch *channel) {
+// deliverKept keeps an event for newcomers and fans it out in one step, so
+// that each subscriber gets it either way, and only one way.
+func (e *Engine) deliverKept(ch *channel, ev *proxy.Event) {
 	ch.rare.mu.Lock()
 	defer ch.rare.mu.Unlock()
-	if kept := ch.rare.fresh(time.Now()); kept != nil {
-		e.expiries.add(kept.At.Add(keptFor), ch)
+	c := &ch.rare.cache
+	if c.ahead && ev.Order != 0 && ev.Order <= c.event.Order {
 		return
 	}
-	ch.rare.kept, ch.rare.scheduled = nil, false
-	ch.release()
+	c.event, c.until, c.ahead = ev, time.Now().Add(proxy.CacheFor), false
+	e.fanOut(ch, ev)
+}
+
+// followCache begins to keep what a cache channel keeps. It is called when Broker
+// has begun to send the channel's events, and nobody is subscribed here.
+func (e *Engine) followCache(ch *channel) *protocol.Error {
+	kept, err := e.broker.Last(context.Background(), ch.topic(), proxy.Kept{})
+	if err != nil {
+		e.failed(err, ch.topic(), "see what a cache channel keeps")
+		return protocol.ErrUnavailable
+	}
+	ch.rare.mu.Lock()
+	defer ch.rare.mu.Unlock()
+	ch.rare.cache.overtake(kept)
+	ch.rare.cache.follows = true
+	return nil
+}
+
+// forgetCache ends that: from now on events pass this node by.
+func (ch *channel) forgetCache() {
+	ch.rare.mu.Lock()
+	defer ch.rare.mu.Unlock()
+	ch.rare.cache = cache{}
+}
+
+// lastKept returns what a cache channel keeps, followed here or not.
+func (e *Engine) lastKept(ctx context.Context, t proxy.Topic) (proxy.Kept, error) {
+	if ch := e.tenant(t.App).find(t.Channel); ch != nil {
+		ch.rare.mu.Lock()
+		kept, follows := ch.rare.cache.kept(time.Now()), ch.rare.cache.follows
+		ch.rare.mu.Unlock()
+		if follows {
+			return kept, nil
+		}
+	}
+	kept, err := e.broker.Last(ctx, t, proxy.Kept{})
+	if err != nil {
+		e.backendErrors.Add(1)
+		return kept, fmt.Errorf("engine: what %s keeps: %w", t, err)
+	}
+	return kept, nil
+}
+
+// missed is what a cache channel keeps that this node may not have been sent.
+type missed struct {
+	channel *channel // held
+	kept    proxy.Kept
+}
+
+// late is how long an event may be on its way. What has not come by then was
+// sent while this node could not be reached.
+const late = time.Second
+
+// resyncCaches tells Broker what it has lost of cache channels, and their
+// subscribers here what this node was not sent.
+func (e *Engine) resyncCaches(ctx context.Context) {
+	var list []missed
+	e.eachChannel(func(ch *channel) {
+		if ch.name.Cached() && ch.group.Len() > 0 {
+			list = e.askMissed(list, ch.tenant.acquire(ch.name))
+		}
+	})
+	if len(list) == 0 {
+		return
+	}
+	select {
+	case <-time.After(late):
+	case <-ctx.Done():
+	}
+	for _, m := range list {
+		e.makeUp(m)
+	}
+}
+
+func (e *Engine) askMissed(list []missed, ch *channel) []missed {
+	ch.rare.mu.Lock()
+	have := ch.rare.cache.kept(time.Now())
+	ch.rare.mu.Unlock()
+	kept, err := e.broker.Last(context.Background(), ch.topic(), have)
+	if err != nil {
+		e.failed(err, ch.topic(), "see what a cache channel keeps")
+	}
+	if err != nil || kept.Event == nil || have.Event != nil && kept.Event.ID == have.Event.ID {
+		ch.release()
+		return list
+	}
+	return append(list, missed{ch, kept})
+}
+
+func (e *Engine) makeUp(m missed) {
+	ch := m.channel
+	defer ch.release()
+	ch.rare.mu.Lock()
+	defer ch.rare.mu.Unlock()
+	if c := &ch.rare.cache; c.follows && c.later(m.kept) {
+		c.overtake(m.kept)
+		e.fanOut(ch, m.kept.Event)
+	}
 }

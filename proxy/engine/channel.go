@@ -3,6 +3,7 @@ package engine
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -11,8 +12,8 @@ import (
 )
 
 // channel is one channel of one app on this node. It exists while it is held:
-// by each subscription, each operation under way, a kept event, and a count
-// that waits to be told. Most nodes have many of them, so it is small.
+// by each subscription, each operation under way, and a count that waits to be
+// told. Most nodes have many of them, so it is small.
 type channel struct {
 	// Set at construction.
 	tenant *tenant
@@ -28,16 +29,19 @@ type channel struct {
 
 	holds int32 // guarded by the shard's mu
 
+	told atomic.Int32 // the subscription count that subscribers here were told last, of several nodes
+
 	group fanout.Group // has its own lock
 }
 
 // rare is what only few channels have.
 type rare struct {
-	mu        sync.Mutex
-	kept      *proxy.Event // the last event of a cache channel; nil: none
-	scheduled bool         // an expiry is filed for the channel
-	signedIn  []*Conn      // of an account: the user's connections
-	roster    roster       // of a presence channel
+	mu       sync.Mutex
+	cache    cache   // of a cache channel
+	signedIn []*Conn // of an account: the user's connections
+	roster   roster  // of a presence channel
+	online   bool    // of an account: as its watchers were told last
+	heard    uint64  // how often they were
 }
 
 // throttle is the state of a subscription count that is told only now and then.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -12,32 +13,33 @@ import (
 
 // tally says how many subscriptions a channel has here, after one change, and
 // returns how many it has on all nodes. When the other nodes cannot be asked,
-// no change is taken for the first or last of its kind: Occupancy tells of it
-// later if it was. The caller has the channel's turn.
-func (e *Engine) tally(ch *channel, here, before int) proxy.Count {
+// which known says, no change is taken for the first or last of its kind:
+// Occupancy tells of it later if it was. The caller has the channel's turn.
+func (e *Engine) tally(ch *channel, here, before int) (count proxy.Count, known bool) {
 	if e.occupancy == nil || ch.hidden() {
-		return proxy.Count{Before: before, After: here}
+		return proxy.Count{Before: before, After: here}, true
 	}
 	count, err := e.occupancy.Set(context.Background(), ch.topic(), here)
 	if err != nil {
 		e.failed(err, ch.topic(), "tell the number of subscriptions")
-		return proxy.Count{Before: max(before, 1), After: max(here, 1)}
+		e.repairs.add(ch.topic(), true)
+		return proxy.Count{Before: max(before, 1), After: max(here, 1)}, false
 	}
-	return count
+	return count, true
 }
 
-// total returns a channel's subscriptions on all nodes; those here when the
-// others cannot be asked.
-func (e *Engine) total(ch *channel) int {
+// total returns a channel's subscriptions on all nodes, if the others can be
+// asked; else they are looked at later.
+func (e *Engine) total(ch *channel) (count int, known bool) {
 	if e.occupancy == nil {
-		return ch.group.Len()
+		return ch.group.Len(), true
 	}
 	count, err := e.occupancy.Count(context.Background(), ch.topic())
 	if err != nil {
 		e.failed(err, ch.topic(), "ask for the number of subscriptions")
-		return ch.group.Len()
+		e.repairs.add(ch.topic(), true)
 	}
-	return count
+	return count, err == nil
 }
 
 // tellCountEverywhere tells the subscribers on all nodes. Two nodes may tell
@@ -47,8 +49,8 @@ func (e *Engine) total(ch *channel) int {
 func (e *Engine) tellCountEverywhere(ch *channel, count int) {
 	for range maxCorrections {
 		e.tell(&proxy.Event{Topic: ch.topic(), Name: newsCount, Data: strconv.AppendInt(nil, int64(count), 10)})
-		now := e.total(ch)
-		if now == count {
+		now, known := e.total(ch)
+		if now == count || !known {
 			return
 		}
 		count = now
@@ -66,6 +68,7 @@ func (e *Engine) deliverCount(ch *channel, ev *proxy.Event) {
 		e.backendErrors.Add(1)
 		return
 	}
+	ch.told.Store(int32(min(count, math.MaxInt32)))
 	e.append(ch, protocol.AppendSubscriptionCount(nil, ch.name, count))
 }
 
@@ -78,7 +81,7 @@ func (e *Engine) channelsEverywhere(ctx context.Context, app, prefix string) ([]
 	}
 	var states []ChannelState
 	for name, count := range counts {
-		if !strings.HasPrefix(string(name), prefix) || count <= 0 {
+		if name[0] == '#' || !strings.HasPrefix(string(name), prefix) || count <= 0 {
 			continue
 		}
 		users, err := e.userCount(ctx, proxy.Topic{App: app, Channel: name})
@@ -103,9 +106,15 @@ func (e *Engine) Apply(c proxy.Change) {
 			e.tell(&proxy.Event{Topic: c.Topic, Name: newsMemberAdded, UserID: c.Member.UserID, Data: c.Member.Info})
 		}
 	case proxy.ChannelVacated:
-		e.offer(proxy.Record{Kind: proxy.KindVacated, Topic: c.Topic})
+		e.changed(ch, proxy.KindVacated)
 	case proxy.ChannelOccupied:
-		e.offer(proxy.Record{Kind: proxy.KindOccupied, Topic: c.Topic})
+		e.changed(ch, proxy.KindOccupied)
+	}
+}
+
+func (e *Engine) changed(ch *channel, kind proxy.Kind) {
+	if !ch.hidden() {
+		e.offer(proxy.Record{Kind: kind, Topic: ch.topic()})
 	}
 }
 
@@ -120,9 +129,10 @@ func (e *Engine) memberGone(ch *channel, userID string) {
 	e.correct(ch, userID, added)
 }
 
-// Resync makes up for news that may have been missed: Run asks who is on each
-// presence channel, and tells the subscribers here what is new to them. It
-// does not wait for that.
+// Resync makes up for what may have been missed: Run asks who is on each
+// presence channel, which watched users are online, how many subscribe and
+// what each cache channel keeps, and tells the subscribers here what is new to
+// them. It does not wait for that.
 func (e *Engine) Resync() {
 	select {
 	case e.resyncs <- struct{}{}:
@@ -135,6 +145,7 @@ func (e *Engine) resyncWhenAsked(ctx context.Context) {
 		select {
 		case <-e.resyncs:
 			e.resyncAll()
+			e.resyncCaches(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -142,30 +153,16 @@ func (e *Engine) resyncWhenAsked(ctx context.Context) {
 }
 
 func (e *Engine) resyncAll() {
-	for _, t := range *e.tenants.Load() {
-		t.each(func(ch *channel) {
-			if ch.name.Kind() == protocol.Presence && ch.group.Len() > 0 {
-				e.resync(t.acquire(ch.name))
-			}
-		})
-	}
+	e.eachChannel(func(ch *channel) {
+		if ch.group.Len() > 0 {
+			e.repairs.add(ch.topic(), false)
+		}
+	})
 }
 
-func (e *Engine) resync(ch *channel) {
-	defer ch.release()
-	ch.turn.Lock()
-	defer ch.turn.Unlock()
-	if ch.group.Len() == 0 {
-		return
+// eachChannel calls f for every channel of every app that somebody holds.
+func (e *Engine) eachChannel(f func(*channel)) {
+	for _, t := range *e.tenants.Load() {
+		t.each(f)
 	}
-	ch.rare.await()
-	members, err := e.presence.Members(context.Background(), ch.topic())
-	ch.rare.mu.Lock()
-	defer ch.rare.mu.Unlock()
-	if err != nil {
-		e.failed(err, ch.topic(), "see who is on a presence channel")
-	} else {
-		e.reconcile(ch, members)
-	}
-	e.catchUp(ch)
 }

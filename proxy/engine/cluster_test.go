@@ -18,6 +18,7 @@ import (
 type bus struct {
 	mu    sync.Mutex
 	nodes []*busNode
+	kept  map[proxy.Topic]*proxy.Event
 }
 
 type busNode struct {
@@ -35,12 +36,33 @@ func (b *bus) join() *busNode {
 func (n *busNode) Publish(_ context.Context, ev *proxy.Event) error {
 	n.bus.mu.Lock()
 	defer n.bus.mu.Unlock()
+	if ev.Keeps() {
+		n.bus.keep(ev)
+	}
 	for _, other := range n.bus.nodes {
 		if other == n || other.topics[ev.Topic] {
 			other.events <- ev
 		}
 	}
 	return nil
+}
+
+func (b *bus) keep(ev *proxy.Event) {
+	if last := b.kept[ev.Topic]; last != nil {
+		ev.Order = last.Order
+	}
+	ev.Order++
+	if b.kept == nil {
+		b.kept = map[proxy.Topic]*proxy.Event{}
+	}
+	b.kept[ev.Topic] = ev
+}
+
+// Last takes nothing over: a bus loses nothing.
+func (n *busNode) Last(_ context.Context, t proxy.Topic, _ proxy.Kept) (proxy.Kept, error) {
+	n.bus.mu.Lock()
+	defer n.bus.mu.Unlock()
+	return proxy.Kept{Event: n.bus.kept[t], Left: proxy.CacheFor}, nil
 }
 
 func (n *busNode) interest(t proxy.Topic, on bool) error {

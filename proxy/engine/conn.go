@@ -90,13 +90,12 @@ func (e *Engine) admit(app *proxy.App, c *Conn) *protocol.Error {
 // takeQuota checks the app's limit of connections, and counts c against it if
 // it is to stay: one that must authorise itself first is not counted yet.
 func (c *Conn) takeQuota(app *proxy.App, stay bool) *protocol.Error {
-	limit := int64(app.Limits.Connections)
-	if c.tenant.quota.Add(1) > limit && limit > 0 {
-		c.tenant.quota.Add(-1)
-		return protocol.ErrOverQuota
+	limit := app.Limits.Connections
+	if stay {
+		c.quota = c.engine.takeSeat(c.tenant, limit)
 	}
-	if c.quota = stay; !stay {
-		c.tenant.quota.Add(-1)
+	if stay && !c.quota || !stay && c.tenant.seats.full(limit) {
+		return protocol.ErrOverQuota
 	}
 	return nil
 }
@@ -104,7 +103,7 @@ func (c *Conn) takeQuota(app *proxy.App, stay bool) *protocol.Error {
 func (c *Conn) returnQuota() {
 	if c.quota {
 		c.quota = false
-		c.tenant.quota.Add(-1)
+		c.engine.giveSeat(c.tenant)
 	}
 }
 

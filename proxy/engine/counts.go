@@ -51,7 +51,7 @@ func (e *Engine) countDue(ch *channel) {
 	if !ok || !app.SubscriptionCounting {
 		return
 	}
-	if count := e.total(ch); count != ch.count.value {
+	if count, known := e.total(ch); known && count != ch.count.value {
 		e.tellCount(ch, count)
 	}
 }

@@ -23,24 +23,14 @@ func (e *Engine) deliver(ev *proxy.Event) {
 			Kind: proxy.KindPublished, Topic: ev.Topic, Event: ev, Socket: ev.Socket, UserID: ev.UserID,
 		})
 	}
-	if ev.Publisher == proxy.ByServer && ev.Topic.Channel.Cached() {
-		e.deliverCached(t, ev)
-		return
-	}
-	if ch := t.find(ev.Topic.Channel); ch != nil {
+	ch := t.find(ev.Topic.Channel)
+	switch {
+	case ch == nil:
+	case ev.Keeps():
+		e.deliverKept(ch, ev)
+	default:
 		e.fanOut(ch, ev)
 	}
-}
-
-// deliverCached stores the event for newcomers and fans it out in one step,
-// so that each subscriber gets it either way, and only one way.
-func (e *Engine) deliverCached(t *tenant, ev *proxy.Event) {
-	ch := t.acquire(ev.Topic.Channel)
-	defer ch.release()
-	ch.rare.mu.Lock()
-	defer ch.rare.mu.Unlock()
-	e.keep(ch, ev)
-	e.fanOut(ch, ev)
 }
 
 // frames lends the memory in which an event's frame is encoded: the group
@@ -101,8 +91,12 @@ func (e *Engine) delivered(mark any, receivers int, at time.Time) {
 // deliverNews acts on news from an engine, perhaps this one.
 func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	ch := t.find(ev.Topic.Channel)
-	if ch != nil && ev.Name == newsCount {
+	switch {
+	case ch == nil:
+	case ev.Name == newsCount:
 		e.deliverCount(ch, ev)
+	case ev.Name == newsLook && ev.ID.Node != e.node:
+		e.repairs.add(ev.Topic, false)
 	}
 	if ch == nil || ch.rare == nil {
 		return
@@ -111,9 +105,9 @@ func (e *Engine) deliverNews(t *tenant, ev *proxy.Event) {
 	case newsMemberAdded, newsMemberRemoved:
 		e.deliverMember(ch, ev)
 	case newsOnline:
-		e.append(ch, protocol.AppendWatchlist(nil, []string{ev.UserID}, nil))
+		e.deliverStanding(ch, ev.UserID, true)
 	case newsOffline:
-		e.append(ch, protocol.AppendWatchlist(nil, nil, []string{ev.UserID}))
+		e.deliverStanding(ch, ev.UserID, false)
 	case newsTerminate:
 		ch.terminate()
 	}

@@ -30,11 +30,16 @@ func (e *Engine) Release(ctx context.Context, app string, over time.Duration, wh
 	return release(ctx, e.conns.all(func(c *Conn) bool { return c.tenant == t && which(c.id) }), over)
 }
 
-// Fence closes all present connections in the way of Drain, and refuses none.
-// It is for a node that others have taken for dead: its clients come back to
-// where the truth is known.
-func (e *Engine) Fence(ctx context.Context, over time.Duration) error {
-	return release(ctx, e.conns.all(nil), over)
+// Fence takes all present connections out of the engine at once, and refuses
+// none. It is for a node that others have taken for dead: what its clients
+// were shown may be untrue. They have yet to be told, by tell, to come back to
+// where the truth is known; that is spread over time, as Drain does.
+func (e *Engine) Fence() (tell func(ctx context.Context, over time.Duration) error) {
+	conns := e.conns.all(nil)
+	for _, c := range conns {
+		c.Close(protocol.CodeReconnect, "this node was taken for dead by the others")
+	}
+	return func(ctx context.Context, over time.Duration) error { return release(ctx, conns, over) }
 }
 
 func release(ctx context.Context, conns []*Conn, over time.Duration) error {

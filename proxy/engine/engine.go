@@ -62,13 +62,14 @@ type Engine struct {
 
 	unauthorised *schedule[*Conn]    // due when authorised connections' patience ends
 	counts       *schedule[*channel] // subscription counts that wait to be told
-	expiries     *schedule[*channel] // kept events
 
 	conns         registry
 	events        atomic.Uint64 // sequence of event ids
 	backendErrors atomic.Uint64
 	draining      atomic.Bool
 	resyncs       chan struct{} // capacity 1: news may have been missed
+	repairs       repairs
+	logged        atomic.Int64 // when a failure was logged last, in Unix nanoseconds
 
 	tenants atomic.Pointer[map[string]*tenant] // replaced whole
 	growing sync.Mutex                         // serialises that
@@ -87,9 +88,9 @@ func New(s Settings) *Engine {
 		started:      time.Now(),
 		unauthorised: newSchedule[*Conn](),
 		counts:       newSchedule[*channel](),
-		expiries:     newSchedule[*channel](),
 	}
 	e.resyncs = make(chan struct{}, 1)
+	e.repairs = newRepairs()
 	e.conns.prefix = socketPrefix(s.Node)
 	var delivered func(any, int, time.Time)
 	if e.wants(proxy.KindDelivered) {
@@ -110,8 +111,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() { _ = e.flusher.Run(ctx) })
 	wg.Go(func() { e.unauthorised.run(ctx, e.authorisationDue) })
 	wg.Go(func() { e.counts.run(ctx, e.countDue) })
-	wg.Go(func() { e.expiries.run(ctx, e.expiryDue) })
 	wg.Go(func() { e.resyncWhenAsked(ctx) })
+	wg.Go(func() { e.repair(ctx) })
 	err := e.broker.Run(ctx, e.deliver)
 	cancel()
 	if err != nil {
@@ -150,9 +151,14 @@ func (e *Engine) offer(r proxy.Record) {
 	e.tap.Offer(r)
 }
 
-// failed counts and logs a call of the broker or presence that did not work
-// and that no client can be told of.
+// failed counts a call of the broker or presence that did not work and that no
+// client can be told of, and logs it unless it has just logged another one:
+// while a backend is away, all fail.
 func (e *Engine) failed(err error, t proxy.Topic, what string) {
 	e.backendErrors.Add(1)
+	last, now := e.logged.Load(), time.Now().UnixNano()
+	if now-last < int64(time.Second) || !e.logged.CompareAndSwap(last, now) {
+		return
+	}
 	e.log.Error().Err(err).Str("app", t.App).Str("channel", string(t.Channel)).Msg("could not " + what)
 }

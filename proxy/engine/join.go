@@ -48,9 +48,11 @@ func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Memb
 	if here == 1 && !ch.hidden() {
 		ch.tenant.channels.Add(1)
 	}
-	count := e.tally(ch, here, here-1)
+	count, known := e.tally(ch, here, here-1)
 	e.recordJoin(c, sub, count, arrived, miss)
-	e.countChanged(app, ch, count.After)
+	if known {
+		e.countChanged(app, ch, count.After)
+	}
 	return nil
 }
 
@@ -64,7 +66,14 @@ func (e *Engine) listen(ch *channel) *protocol.Error {
 		return protocol.ErrUnavailable
 	}
 	ch.live = true
-	return nil
+	if !ch.name.Cached() {
+		return nil
+	}
+	err := e.followCache(ch)
+	if err != nil {
+		e.unlisten(ch)
+	}
+	return err
 }
 
 // unlisten ends what listen began once nobody is on the channel.
@@ -73,6 +82,9 @@ func (e *Engine) unlisten(ch *channel) {
 		return
 	}
 	ch.live = false
+	if ch.name.Cached() {
+		ch.forgetCache()
+	}
 	if err := e.broker.Unsubscribe(context.Background(), ch.topic()); err != nil {
 		e.failed(err, ch.topic(), "unsubscribe at the broker")
 	}
@@ -96,7 +108,7 @@ func (e *Engine) enroll(c *Conn, sub *subscription, success []byte, members []pr
 	if !ch.name.Cached() {
 		return ch.group.Join(&sub.member, func() { c.send(success) }), false
 	}
-	kept := ch.rare.fresh(time.Now())
+	kept := ch.rare.cache.fresh(time.Now())
 	count = ch.group.Join(&sub.member, func() {
 		c.send(success)
 		if kept == nil {
@@ -128,9 +140,9 @@ func (e *Engine) leaveHeld(c *Conn, sub *subscription) {
 	}
 	gone := ch.name.Kind() == protocol.Presence && e.exit(c, sub)
 	e.unlisten(ch)
-	count := e.tally(ch, here, here+1)
+	count, known := e.tally(ch, here, here+1)
 	e.recordLeave(c, sub, count, gone)
-	if app, ok := e.apps(ch.tenant.id); ok {
+	if app, ok := e.apps(ch.tenant.id); ok && known {
 		e.countChanged(app, ch, count.After)
 	}
 }

@@ -52,7 +52,7 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	counter(descBackendErrors, e.backendErrors.Load())
 	gauge(descWaiting, e.unauthorised.len(), "authorisation")
 	gauge(descWaiting, e.counts.len(), "subscription_count")
-	gauge(descWaiting, e.expiries.len(), "cache_expiry")
+	gauge(descWaiting, e.repairs.len(), "repair")
 	draining := 0
 	if e.Draining() {
 		draining = 1

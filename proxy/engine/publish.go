@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -16,6 +17,7 @@ type Publication struct {
 	Data     []byte            // content of the "data" string; kept, so never changed afterwards
 	Except   protocol.SocketID // skipped on delivery; empty: nobody
 	Origin   proxy.Leg         // where it entered; empty: this engine
+	Via      string            // gateways that it came through; empty: none
 	// Of a client event that a client of another leg sent:
 	Publisher proxy.Publisher
 	UserID    string // its presence user
@@ -40,7 +42,11 @@ func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) err
 			Publisher: p.Publisher,
 			UserID:    p.UserID,
 			Origin:    p.Origin,
+			Via:       p.Via,
 			At:        now,
+		}
+		if ev.Keeps() {
+			ev.Data = bytes.Clone(p.Data) // of a larger request, as a rule
 		}
 		if err := e.broker.Publish(ctx, ev); err != nil {
 			e.backendErrors.Add(1)
@@ -69,12 +75,15 @@ const (
 	newsOffline       = "offline"
 	newsTerminate     = "terminate"
 	newsCount         = "subscription_count" // Data: the count, in decimal
+	newsLook          = "look"               // what subscribers were told of the channel may be untrue
 )
 
-// tell publishes news to every node; a failure concerns no client command.
+// tell publishes news to every node; a failure concerns no client command, and
+// is made up for.
 func (e *Engine) tell(ev *proxy.Event) {
 	if err := e.publishNews(context.Background(), ev); err != nil {
 		e.failed(err, ev.Topic, "tell the news "+ev.Name)
+		e.repairs.add(ev.Topic, true)
 	}
 }
 

@@ -63,15 +63,22 @@ func (e *Engine) Channels(ctx context.Context, app, prefix string) ([]ChannelSta
 // Channel returns the state of one channel, occupied or not.
 func (e *Engine) Channel(ctx context.Context, t proxy.Topic) (ChannelState, error) {
 	s := ChannelState{Name: t.Channel}
-	ch := e.tenant(t.App).find(t.Channel)
-	if e.occupancy == nil && ch == nil || t.Channel[0] == '#' {
+	if t.Channel[0] == '#' {
 		return s, nil
 	}
-	if ch != nil {
-		s.SubscriptionCount = ch.group.Len()
-		s.Cache = ch.cacheState(time.Now())
-	}
 	var err error
+	if t.Channel.Cached() {
+		kept, err := e.lastKept(ctx, t)
+		if err != nil {
+			return s, err
+		}
+		if kept.Event != nil {
+			s.Cache = &CacheState{Data: kept.Event.Data, TTL: kept.Left}
+		}
+	}
+	if ch := e.tenant(t.App).find(t.Channel); ch != nil {
+		s.SubscriptionCount = ch.group.Len()
+	}
 	if e.occupancy != nil {
 		if s.SubscriptionCount, err = e.occupancy.Count(ctx, t); err != nil {
 			e.backendErrors.Add(1)
@@ -81,19 +88,6 @@ func (e *Engine) Channel(ctx context.Context, t proxy.Topic) (ChannelState, erro
 	s.Occupied = s.SubscriptionCount > 0
 	s.UserCount, err = e.userCount(ctx, t)
 	return s, err
-}
-
-func (ch *channel) cacheState(now time.Time) *CacheState {
-	if ch.rare == nil {
-		return nil
-	}
-	ch.rare.mu.Lock()
-	defer ch.rare.mu.Unlock()
-	kept := ch.rare.fresh(now)
-	if kept == nil {
-		return nil
-	}
-	return &CacheState{Data: kept.Data, TTL: kept.At.Add(keptFor).Sub(now)}
 }
 
 func (e *Engine) userCount(ctx context.Context, t proxy.Topic) (int, error) {

@@ -59,6 +59,9 @@ func (r *registry) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c.number)
+	if len(s.conns) == 0 {
+		s.conns = nil // a map keeps the room of its fullest time
+	}
 }
 
 // get returns the connection with that id if it is one of this node's.

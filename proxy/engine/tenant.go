@@ -16,9 +16,10 @@ type tenant struct {
 	shards [shards]shard
 
 	connections   atomic.Int64 // open
-	quota         atomic.Int64 // of these, the ones that count against the limit
 	channels      atomic.Int64 // occupied
 	subscriptions atomic.Int64
+
+	seats seats // of the connections that count against the limit
 
 	serverEvents, clientEvents, deliveries, refusals atomic.Uint64
 }
@@ -78,6 +79,9 @@ func (ch *channel) release() {
 	defer s.mu.Unlock()
 	if ch.holds--; ch.holds == 0 {
 		delete(s.channels, ch.name)
+		if len(s.channels) == 0 {
+			s.channels = nil // a map keeps the room of its fullest time
+		}
 	}
 }
 

@@ -54,6 +54,16 @@ func (b *Batch) add(payload []byte) {
 	b.ends = append(b.ends, len(b.wire))
 }
 
+// with returns a batch of the frames of b and then those of more. It may use
+// memory behind b's frames, so b must be followed by one batch at most.
+func (b *Batch) with(more *Batch) *Batch {
+	joined := &Batch{wire: append(b.wire, more.wire...), ends: append(b.ends, more.ends...)}
+	for i := len(b.ends); i < len(joined.ends); i++ {
+		joined.ends[i] += len(b.wire)
+	}
+	return joined
+}
+
 const (
 	maxHeader = 10
 	finalText = 0x81

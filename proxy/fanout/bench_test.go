@@ -66,7 +66,7 @@ func BenchmarkFlush(b *testing.B) {
 						g.Append(f, payload, nil, nil)
 					}
 					for _, w := range f.workers {
-						spare = w.drain(spare, nil)
+						spare = w.drain(spare, nil, nil)
 					}
 				}
 			})

@@ -64,30 +64,39 @@ func (f *Flusher) enqueue(g *Group) {
 }
 
 func (w *worker) run(ctx context.Context, l *look, delivered func(any, int, time.Time)) {
+	var pause func()
+	if l != nil {
+		pause = func() {
+			l.around()
+			runtime.Gosched()
+		}
+	}
 	var spare []*Group
 	for {
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
-			w.drain(spare, delivered)
+			w.drain(spare, nil, delivered)
 			return
 		}
 		// Publishers whose requests have arrived come first: what they append
 		// goes out in the same writes.
 		l.around()
 		runtime.Gosched()
-		spare = w.drain(spare, delivered)
+		spare = w.drain(spare, pause, delivered)
 	}
 }
 
 // drain flushes every group on the list once and returns the list's memory.
-func (w *worker) drain(spare []*Group, delivered func(any, int, time.Time)) []*Group {
+func (w *worker) drain(spare []*Group, pause func(), delivered func(any, int, time.Time)) []*Group {
 	w.mu.Lock()
 	groups := w.groups
 	w.groups = spare[:0]
 	w.mu.Unlock()
 	for i, g := range groups {
-		g.flush(delivered)
+		if walk := g.walk(); walk != nil {
+			walk.run(pause, delivered)
+		}
 		groups[i] = nil
 	}
 	return groups[:0]

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Outlet is where a member's frames go: a WebSocket connection's Outbox or an
@@ -50,6 +49,7 @@ type Group struct {
 // pending is what has gathered since the last flush.
 type pending struct {
 	batch   Batch
+	first   uint64 // number of its first frame
 	skips   []skip
 	marks   []mark
 	flushed chan struct{} // closed when the flush begins; made when somebody waits
@@ -57,12 +57,12 @@ type pending struct {
 
 type skip struct {
 	member *Member
-	frame  int
+	frame  uint64 // its number
 }
 
 type mark struct {
 	value any
-	frame int
+	frame uint64 // its number
 }
 
 // maxPending bounds the bytes that gather in one group. An Append beyond it
@@ -134,10 +134,10 @@ func (g *Group) Append(f *Flusher, payload []byte, except *Member, value any) (m
 	}
 	p := g.pending
 	if p == nil {
-		p = new(pending)
+		p = &pending{first: g.next}
 		g.pending = p
 	}
-	frame := p.batch.Len()
+	frame := g.next
 	p.batch.add(payload)
 	g.next++
 	if except != nil {
@@ -165,96 +165,4 @@ func (g *Group) awaitFlush() {
 	g.mu.Unlock()
 	<-p.flushed
 	g.mu.Lock()
-}
-
-// flush hands what has gathered to the members. Only the group's flusher
-// calls it.
-func (g *Group) flush(delivered func(value any, receivers int, at time.Time)) {
-	g.mu.Lock()
-	p := g.pending
-	g.pending, g.queued = nil, false
-	if p == nil {
-		g.mu.Unlock()
-		return
-	}
-	if p.flushed != nil {
-		close(p.flushed)
-	}
-	members := g.members
-	first := g.next - uint64(p.batch.Len())
-	g.walked = true
-	g.mu.Unlock()
-
-	p.send(members, first)
-	if delivered != nil && len(p.marks) > 0 {
-		p.report(members, first, delivered)
-	}
-
-	g.mu.Lock()
-	g.walked = false
-	g.mu.Unlock()
-}
-
-func (p *pending) send(members []*Member, first uint64) {
-	for _, s := range p.skips {
-		s.member.skipping = true
-	}
-	for _, m := range members {
-		from := m.from(first)
-		if from >= p.batch.Len() || m.left.Load() {
-			continue
-		}
-		if !m.skipping {
-			m.Outlet.Send(&p.batch, from)
-		} else if own := p.without(m, from); own.Len() > 0 {
-			m.Outlet.Send(own, 0)
-		}
-	}
-	for _, s := range p.skips {
-		s.member.skipping = false
-	}
-}
-
-// from returns the number of the first frame of a batch that is for m.
-func (m *Member) from(first uint64) int {
-	if m.since <= first {
-		return 0
-	}
-	return int(m.since - first)
-}
-
-// without returns the frames from number from on that m is not excluded from.
-func (p *pending) without(m *Member, from int) *Batch {
-	skipped := make(map[int]bool, len(p.skips))
-	for _, s := range p.skips {
-		if s.member == m {
-			skipped[s.frame] = true
-		}
-	}
-	own := new(Batch)
-	for i := from; i < p.batch.Len(); i++ {
-		if !skipped[i] {
-			own.wire = append(own.wire, p.batch.frame(i)...)
-			own.ends = append(own.ends, len(own.wire))
-		}
-	}
-	return own
-}
-
-// report tells how many members each marked frame was handed to.
-func (p *pending) report(members []*Member, first uint64, delivered func(any, int, time.Time)) {
-	receivers := make([]int, p.batch.Len()+1)
-	for _, m := range members {
-		receivers[min(m.from(first), p.batch.Len())]++
-	}
-	for i := 1; i < len(receivers); i++ {
-		receivers[i] += receivers[i-1]
-	}
-	for _, s := range p.skips {
-		receivers[s.frame]-- // wrong by one only if the excluded member has just left
-	}
-	now := time.Now()
-	for _, m := range p.marks {
-		delivered(m.value, max(receivers[m.frame], 0), now)
-	}
 }

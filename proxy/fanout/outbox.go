@@ -103,9 +103,26 @@ func NewOutbox(conn net.Conn, traffic *Traffic, ended func()) *Outbox {
 	return &Outbox{conn: conn, traffic: traffic, ended: ended, fd: descriptor(conn), corked: true}
 }
 
-// Descriptor returns the connection's descriptor where writes are direct, and
-// a negative number elsewhere. It may be closed at any time.
+// Descriptor returns the number of the connection's descriptor where writes
+// are direct, and a negative one elsewhere. It may be closed at any time, and
+// another connection's then: to use it, see Control.
 func (o *Outbox) Descriptor() int { return o.fd }
+
+// Control calls f with the descriptor, which is this connection's and open
+// while f runs, and returns f's error. f must not block nor call the Outbox.
+// It is not called on a connection that is shut (net.ErrClosed) or has no
+// direct writes (errors.ErrUnsupported).
+func (o *Outbox) Control(f func(fd int) error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.fd < 0:
+		return errors.ErrUnsupported
+	case o.state == shut:
+		return net.ErrClosed
+	}
+	return f(o.fd)
+}
 
 // Uncork writes what was held back since the outbox was made.
 func (o *Outbox) Uncork() {

@@ -393,6 +393,47 @@ func TestOutboxLeavesDescriptorsAlone(t *testing.T) {
 	}
 }
 
+// Whoever is given the descriptor is never given one that is closed or, by
+// then, another connection's.
+func TestOutboxLendsAnOpenDescriptor(t *testing.T) {
+	for range 50 {
+		ours, _ := connected(t)
+		o := uncorked(ours, new(Traffic))
+		inode := func(fd int) (n uint64, err error) {
+			var stat syscall.Stat_t
+			err = syscall.Fstat(fd, &stat)
+			return stat.Ino, err
+		}
+		mine, err := inode(o.Descriptor())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				err := o.Control(func(fd int) error {
+					runtime.Gosched()
+					if got, err := inode(fd); err != nil || got != mine {
+						t.Errorf("lent descriptor %d of file %d (%v), want file %d", fd, got, err, mine)
+					}
+					return nil
+				})
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+			}
+		})
+		runtime.Gosched()
+		o.Shut()
+		connected(t) // most likely with the same number
+		wg.Wait()
+	}
+	tls := NewOutbox(struct{ net.Conn }{}, new(Traffic), func() {})
+	if err := tls.Control(func(int) error { return nil }); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("without direct writes: %v, want %v", err, errors.ErrUnsupported)
+	}
+}
+
 // FuzzOutbox runs a program of sends and reads against a connection that takes
 // little at a time, and compares what the peer sees with what was accepted.
 func FuzzOutbox(f *testing.F) {

@@ -35,6 +35,7 @@ type Settings struct {
 	Apps       Apps
 	Engine     Engine
 	Tap        engine.Tap       // is offered refusals; nil: nobody watches
+	Rates      proxy.Rates      // of all nodes together; nil: this is the only one
 	PathPrefix string           // in front of /apps and /users; not part of what is signed
 	Now        func() time.Time // for signatures' timestamps; nil: time.Now
 	Log        zerolog.Logger
@@ -59,7 +60,7 @@ func New(s Settings) *API {
 	s.Log = s.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second})
 	a := &API{settings: s, metrics: newMetrics()}
 	a.tenants.apps = s.Apps
-	a.tenants.limited = a.metrics.limited
+	a.tenants.rates, a.tenants.limited = s.Rates, a.metrics.limited
 	a.requests.New = func() any { return new(request) }
 	return a
 }

@@ -84,6 +84,7 @@ type publication struct {
 func (r *request) addEvent() *refusal {
 	p, refused := r.fields.build(r.tenant.app)
 	if refused == nil {
+		p.Via = protocol.ClipVia(string(r.ctx.Request.Header.Peek(protocol.ViaHeader)))
 		r.batch = append(r.batch, p)
 	}
 	return refused

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -15,25 +14,24 @@ import (
 type tenant struct {
 	app     *proxy.App
 	signers map[string]*signer // by key
-	limiter *rate.Limiter      // nil: unlimited
+	share   *share             // nil: unlimited
 	limited prometheus.Counter
 }
 
-func newTenant(app *proxy.App, limited *prometheus.CounterVec) *tenant {
-	t := &tenant{app: app, signers: make(map[string]*signer, len(app.Credentials)), limited: limited.WithLabelValues(app.ID)}
+func newTenant(app *proxy.App, rates proxy.Rates, limited *prometheus.CounterVec) *tenant {
+	t := &tenant{
+		app: app, signers: make(map[string]*signer, len(app.Credentials)),
+		share: newShare(app, rates), limited: limited.WithLabelValues(app.ID),
+	}
 	for _, c := range app.Credentials {
 		t.signers[c.Key] = newSigner(c.Secret.Reveal())
-	}
-	if n := app.Limits.PublishesPerSecond; n > 0 {
-		// A second's worth may come at once, and a full batch always fits.
-		t.limiter = rate.NewLimiter(rate.Limit(n), max(n, maxBatch))
 	}
 	return t
 }
 
 // admit takes n events from the app's share of this second, all or none.
 func (t *tenant) admit(n int, now time.Time) *refusal {
-	if t.limiter == nil || t.limiter.AllowN(now, n) {
+	if t.share == nil || t.share.take(n, now) {
 		return nil
 	}
 	t.limited.Inc()
@@ -44,6 +42,7 @@ func (t *tenant) admit(n int, now time.Time) *refusal {
 // one, so its address is its identity, and a tenant never goes stale.
 type tenants struct {
 	apps    Apps
+	rates   proxy.Rates // nil: the only node
 	limited *prometheus.CounterVec
 	current atomic.Pointer[map[*proxy.App]*tenant]
 	mu      sync.Mutex // serialises add
@@ -72,7 +71,7 @@ func (ts *tenants) add(app *proxy.App) *tenant {
 		}
 	}
 	if next[app] == nil {
-		next[app] = newTenant(app, ts.limited)
+		next[app] = newTenant(app, ts.rates, ts.limited)
 	}
 	ts.current.Store(&next)
 	return next[app]

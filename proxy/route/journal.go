@@ -9,7 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Entry is one line of the journal: a move that was made.
+// Entry is one line of the journal: a move that was made, or a note.
 type Entry struct {
 	Seq uint64    `json:"seq"` // counts from 1
 	At  time.Time `json:"at"`
@@ -19,6 +19,7 @@ type Entry struct {
 	New        bool        `json:"new,omitempty"`        // the channels had no rule of their own before
 	Undoes     uint64      `json:"undoes,omitempty"`     // a rollback: the entry it took back
 	Overridden []Objection `json:"overridden,omitempty"` // what force overcame
+	Note       string      `json:"note,omitempty"`       // something else that happened; then nothing moved
 }
 
 var (
@@ -55,6 +56,9 @@ func (j journal) append(e *Entry, o *override) error {
 		e.Seq = seq
 		if err := putJSON(entries, binary.BigEndian.AppendUint64(nil, seq), e); err != nil {
 			return err
+		}
+		if e.Note != "" {
+			return nil
 		}
 		key := append(append([]byte(e.App), 0), e.Channels...)
 		if o == nil {

@@ -36,6 +36,9 @@ func (p *Position) Bridged() bool {
 	return p.Stage != proxy.StageExited || slices.ContainsFunc(p.Rules, func(r proxy.Rule) bool { return r.Stage != proxy.StageExited })
 }
 
+// Gone reports whether all of the app has left the vendor.
+func (p *Position) Gone() bool { return !p.Relayed() && !p.Bridged() }
+
 // Split reports whether the vendor serves some of the app's channels or users.
 func (p *Position) Split() bool {
 	vendor := func(stage proxy.Stage, percent int) bool {

@@ -257,7 +257,7 @@ func (r *Router) last(u Undo) (Entry, error) {
 	var done []Entry
 	for _, e := range entries {
 		switch {
-		case e.Channels != u.Channels:
+		case e.Channels != u.Channels, e.Note != "":
 		case e.Who == configuration:
 			done = nil
 		case e.Undoes != 0:
@@ -274,6 +274,20 @@ func (r *Router) last(u Undo) (Entry, error) {
 
 // History returns an app's moves, oldest first; those of all apps for "".
 func (r *Router) History(app string) ([]Entry, error) { return r.journal.entries(app) }
+
+// Note journals something that happened to an app, or to channels of it, and
+// that is no move: nothing undoes it.
+func (r *Router) Note(app, channels, who, what string) error {
+	r.moving.Lock()
+	defer r.moving.Unlock()
+	configured, ok := r.settings.Apps.ByID(app)
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrNoApp, app)
+	}
+	at, _ := r.state(configured, scope(channels))
+	e := Entry{At: r.settings.Now(), Who: who, Note: what, Move: Move{App: app, Channels: channels, From: at, To: at}}
+	return r.journal.append(&e, nil)
+}
 
 // state returns where a scope is now. A pattern without a rule of its own, ok
 // being false, is where the app is.

@@ -30,6 +30,7 @@ type Request struct {
 	Remote    string  // peer address
 	Transport string  // "ws", "xhr_streaming", "xhr_polling"
 	TLS       bool
+	Via       string // CDN-Loop header; empty: absent
 }
 
 // client returns what is known of the client, and why its protocol version is
@@ -42,6 +43,7 @@ func (r Request) client() (proxy.Client, *protocol.Error) {
 		Transport: r.Transport,
 		Remote:    r.Remote,
 		TLS:       r.TLS,
+		Via:       protocol.ClipVia(r.Via),
 	}
 	if r.Protocol == nil {
 		return c, protocol.ErrNoVersion

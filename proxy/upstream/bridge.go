@@ -41,6 +41,7 @@ type bridge struct {
 	events chan *proxy.Event // for the vendor's API
 	tap    *tap              // on all channels but presence
 	people *people           // on presence channels
+	asked  chan struct{}     // by another gateway, where this one leads to
 
 	mu     sync.Mutex
 	echoes echoes
@@ -59,7 +60,7 @@ func (r *Relay) bridge(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		changed := r.settings.Route.Changed()
+		changed := r.changed()
 		r.adjust(ctx, bridges, &running)
 		for again := false; !again; {
 			select {
@@ -68,6 +69,8 @@ func (r *Relay) bridge(ctx context.Context) {
 			case <-changed:
 				again = true
 			case <-look.C:
+				again = true
+			case <-r.looking:
 				again = true
 			case <-ctx.Done():
 				for len(r.settings.Feed.records) > 0 {
@@ -92,7 +95,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 	needed := make(map[string]bool)
 	for _, app := range r.settings.Apps.All() {
 		left := r.settings.Feed.unsettled(app.ID) > 0 || r.settings.Engine.Stats(app.ID).Connections > 0
-		if !r.bridged(app) && (!left || !r.takes(app)) {
+		if !r.bridged(app) && (!left || !r.takes(app)) || r.stopped(app.ID) {
 			continue
 		}
 		needed[app.ID] = true
@@ -102,18 +105,28 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 			b.stop = stop
 			running.Go(func() { b.run(bridged) })
 			bridges[app.ID] = b
+			r.bridges.Store(app.ID, b)
 		}
 	}
 	for id, b := range bridges {
 		if !needed[id] {
 			b.stop()
 			delete(bridges, id)
+			r.bridges.Delete(id)
 		}
 	}
 }
 
+// look has the bridges looked at again.
+func (r *Relay) look() {
+	select {
+	case r.looking <- struct{}{}:
+	default: // it is about to happen
+	}
+}
+
 func (r *Relay) newBridge(app string) *bridge {
-	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents)}
+	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), asked: make(chan struct{}, 1)}
 	b.tap, b.people = newTap(r, app, b.arrived), newPeople(b)
 	return b
 }
@@ -130,6 +143,7 @@ func (b *bridge) run(ctx context.Context) {
 		b.want(s.Name, true)
 	}
 	var parts sync.WaitGroup
+	parts.Go(func() { b.explore(ctx) })
 	parts.Go(func() { b.send(ctx) })
 	parts.Go(func() { b.tap.run(ctx) })
 	parts.Go(func() { b.people.run(ctx) })
@@ -175,7 +189,7 @@ func (b *bridge) take(rec proxy.Record) bool {
 // channel.
 func (b *bridge) shared(channel protocol.ChannelName) bool {
 	app, ok := b.app()
-	return ok && b.relay.settings.Route.Position(app).Rule(channel).Stage != proxy.StageExited
+	return ok && b.relay.position(app).Rule(channel).Stage != proxy.StageExited
 }
 
 // publish queues an event for the vendor.
@@ -183,8 +197,18 @@ func (b *bridge) publish(ev *proxy.Event) bool {
 	if !b.shared(ev.Topic.Channel) {
 		return false
 	}
+	if b.circled(up, ev.Topic.Channel, ev.Name, ev.Data) {
+		b.relay.lose(ev, "not brought to the upstream: it goes in a circle")
+		return false
+	}
 	queue := b.events
 	if ev.Publisher == proxy.ByClient {
+		if c := b.relay.splitOf(ev.Socket); c != nil && fromGateway(c.info.Via) {
+			// Its tap spoke for clients of another gateway. What a tap says has
+			// no mark of its own, so it is never said by a second one.
+			b.relay.metrics.loops.WithLabelValues(b.id).Inc()
+			return false
+		}
 		t := b.speaker(ev)
 		if t == nil {
 			return false // nobody is there to be told
@@ -208,6 +232,14 @@ func (b *bridge) speaker(ev *proxy.Event) *tap {
 	}
 	if g := b.people.voice(ev.UserID); g != nil {
 		return g.tap
+	}
+	return nil
+}
+
+// bridgeOf returns the bridge of an app; nil: it has none now.
+func (r *Relay) bridgeOf(app string) *bridge {
+	if b, ok := r.bridges.Load(app); ok {
+		return b.(*bridge)
 	}
 	return nil
 }
@@ -243,12 +275,12 @@ func (b *bridge) send(ctx context.Context) {
 		select {
 		case ev := <-b.events:
 			batch = b.gather(append(batch[:0], ev))
-			b.post(ctx, batch)
+			b.postAll(ctx, batch)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCalls)
 			defer cancel()
 			for batch = b.gather(batch[:0]); len(batch) > 0; batch = b.gather(batch[:0]) {
-				b.post(last, batch)
+				b.postAll(last, batch)
 			}
 			return
 		}
@@ -268,6 +300,18 @@ func (b *bridge) gather(batch []*proxy.Event) []*proxy.Event {
 	return batch
 }
 
+// postAll makes one call, or several where events came by different ways.
+func (b *bridge) postAll(ctx context.Context, batch []*proxy.Event) {
+	for len(batch) > 0 {
+		n := 1
+		for n < len(batch) && batch[n].Via == batch[0].Via {
+			n++
+		}
+		b.post(ctx, batch[:n])
+		batch = batch[n:]
+	}
+}
+
 // post makes one call, again and again where it is sure that the vendor has
 // not done it: it knows no way to tell a second call from a second event.
 // Meanwhile events queue, up to the bound.
@@ -285,6 +329,9 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 		}
 		if pause == firstPause || !undone(status, err) {
 			b.relay.settings.Log.Warn().Err(err).Int("status", status).Str("app", b.id).Int("events", len(batch)).Msg("events not accepted by the upstream")
+		}
+		if status == http.StatusLoopDetected {
+			b.relay.circle(b.id, "the upstream says that calls lead back to it: HTTP status 508")
 		}
 		if !undone(status, err) || ctx.Err() != nil {
 			for _, ev := range batch {
@@ -322,22 +369,33 @@ func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event)
 		if i > 0 {
 			body = append(body, ',')
 		}
-		id, returns := b.exclude(ev)
+		id := b.excluded(ev)
 		body = appendEvent(body, ev, id)
-		if returns {
+		if b.expect(ev, id) {
 			returning = append(returning, ev)
 		}
 	}
 	body = append(body, "]}"...)
-	status, err = b.relay.callVendor(ctx, app, http.MethodPost, path, body)
-	for _, ev := range returning {
-		// What the vendor has done before it was asked for the channel is
-		// never heard of.
-		if _, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel); !on || undone(status, err) {
-			b.withdraw(ev)
-		}
-	}
+	answer, err := b.relay.callOnward(ctx, app, batch[0].Via, http.MethodPost, path, body)
+	status = answer.status
+	b.returned(returning, status, err)
 	return status, err
+}
+
+// returned no longer expects events that will not return after all: the
+// vendor did not take them, or has done so before the listener was there.
+func (b *bridge) returned(expected []*proxy.Event, status int, err error) {
+	for _, ev := range expected {
+		_, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+		b.mu.Lock()
+		switch {
+		case undone(status, err) || status >= 300:
+			b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
+		case !on:
+			b.echoes.doubt(ev, time.Now())
+		}
+		b.mu.Unlock()
+	}
 }
 
 func appendEvent(dst []byte, ev *proxy.Event, except protocol.SocketID) []byte {
@@ -350,30 +408,29 @@ func appendEvent(dst []byte, ev *proxy.Event, except protocol.SocketID) []byte {
 	return append(dst, '}')
 }
 
-// exclude returns the socket that the vendor is to leave out: the one that
+// excluded returns the socket that the vendor is to leave out: the one that
 // the publisher named, if the vendor knows that client, else the one that
-// listens. Where that one cannot be left out, as another is or as it is only
-// just connecting, the event may return and is expected to.
-func (b *bridge) exclude(ev *proxy.Event) (id protocol.SocketID, returns bool) {
+// listens.
+func (b *bridge) excluded(ev *proxy.Event) protocol.SocketID {
+	if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
+		return c.vendorSocket()
+	}
+	id, _ := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+	return id
+}
+
+// expect reports whether an event may return though the vendor leaves a socket
+// out, and expects it then: another one listens, or it is only just
+// connecting.
+func (b *bridge) expect(ev *proxy.Event, out protocol.SocketID) (returns bool) {
 	listener := b.listener(ev.Topic.Channel)
 	own, _ := listener.at(ev.Topic.Channel)
-	id = own
-	if c := b.relay.splitOf(ev.Except); c != nil && c.vendorSocket() != "" {
-		id = c.vendorSocket()
-	}
-	if returns = listener.wants(ev.Topic.Channel) && (own == "" || id != own); returns {
+	if returns = listener.wants(ev.Topic.Channel) && (own == "" || out != own); returns {
 		b.mu.Lock()
 		b.echoes.expect(ev, time.Now())
 		b.mu.Unlock()
 	}
-	return id, returns
-}
-
-// withdraw no longer expects an event to return.
-func (b *bridge) withdraw(ev *proxy.Event) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
+	return returns
 }
 
 // arrived brings an event of the vendor's to the engine.
@@ -386,7 +443,7 @@ func (b *bridge) arrived(ctx context.Context, f serverFrame) {
 	echo := b.echoes.take(f.channel, f.event, data, time.Now())
 	b.mu.Unlock()
 	app, ok := b.app()
-	if echo || !ok {
+	if echo || !ok || b.circled(down, f.channel, f.event, data) {
 		return
 	}
 	p := engine.Publication{

@@ -370,10 +370,13 @@ func (w *wire) heal() {
 			if err != nil {
 				return
 			}
-			v, err := net.Dial("tcp", w.to)
+			w.mu.Lock()
+			to := w.to
+			w.mu.Unlock()
+			v, err := net.Dial("tcp", to)
 			if err != nil {
 				c.Close()
-				return
+				continue
 			}
 			w.mu.Lock()
 			w.passed = append(w.passed, c, v)
@@ -382,6 +385,13 @@ func (w *wire) heal() {
 			go func() { _, _ = io.Copy(v, c); v.Close() }()
 		}
 	}()
+}
+
+// lead makes the wire lead elsewhere.
+func (w *wire) lead(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.to = to
 }
 
 func (w *wire) cut() {
@@ -396,6 +406,11 @@ func (w *wire) cut() {
 
 func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {
 	t.Helper()
+	return openWiredWhen(t, stage, proxy.WhenDownRefuse)
+}
+
+func openWiredWhen(t *testing.T, stage proxy.Stage, down proxy.WhenDown) (*rig, *wire) {
+	t.Helper()
 	vendors, err := apps.New([]*proxy.App{newApp(proxy.StageExited)})
 	if err != nil {
 		t.Fatal(err)
@@ -403,7 +418,7 @@ func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {
 	r := &rig{t: t, seen: newRecords()}
 	r.vendor, _ = serve(t, 1, vendors, nil, nil)
 	w := newWire(t, r.vendor.addr)
-	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + w.addr, API: "http://" + w.addr})
+	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + w.addr, API: "http://" + w.addr, WhenDown: down})
 	return r, w
 }
 

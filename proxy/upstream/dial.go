@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // maxAnswer bounds the head of the vendor's answer to an upgrade request.
@@ -124,6 +126,8 @@ func trouble(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.As(err, new(loopError)):
+		return "loop"
 	case errors.As(err, &refused):
 		return "http_" + strconv.Itoa(refused.status)
 	case errors.As(err, &dns):
@@ -145,7 +149,7 @@ func trouble(err error) string {
 var passedHeaders = [...]string{"Sec-WebSocket-Key", "Sec-WebSocket-Version", "Sec-WebSocket-Protocol", "Origin", "User-Agent"}
 
 // upgradeRequest returns the client's upgrade request as the vendor gets it.
-func upgradeRequest(ctx *fasthttp.RequestCtx, base *url.URL, key string) []byte {
+func upgradeRequest(ctx *fasthttp.RequestCtx, base *url.URL, key, via string) []byte {
 	out := append([]byte("GET "), base.EscapedPath()...)
 	out = append(append(out, "/app/"...), url.PathEscape(key)...)
 	if query := ctx.URI().QueryString(); len(query) > 0 {
@@ -157,6 +161,7 @@ func upgradeRequest(ctx *fasthttp.RequestCtx, base *url.URL, key string) []byte 
 			out = append(append(append(append(out, name...), ": "...), value...), "\r\n"...)
 		}
 	}
+	out = append(append(append(out, protocol.ViaHeader+": "...), via...), "\r\n"...)
 	return append(out, "\r\n"...)
 }
 

@@ -28,6 +28,7 @@
 //   - rooms.go: what all relayed clients of a channel know together
 //   - virtual.go: the relayed client's double in the engine, at stage shadow
 //   - forward.go, publish.go, queries.go: the HTTP API
+//   - hooks.go, census.go, ids.go: the vendor's own webhooks, and who is there
 //   - terminated.go: a client whose channels are on either side
 //   - feed.go, bridge.go, tap.go, echoes.go: what is published, both ways
 //   - people.go, ghosts.go: presence, both ways

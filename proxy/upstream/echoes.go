@@ -2,14 +2,20 @@ package upstream
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// echoFor is how long an echo is waited for.
-const echoFor = 10 * time.Second
+const (
+	// echoFor is how long an echo is waited for.
+	echoFor = 10 * time.Second
+	// lateEcho is how long after its answer the vendor may still deliver an
+	// event to somebody who subscribes then.
+	lateEcho = time.Second
+)
 
 // echoes are events that the tap will be given though they are ours. They are
 // counted: of two equal events, one of them ours, one is let through.
@@ -19,16 +25,21 @@ type echoes struct {
 }
 
 type echo struct {
-	sum uint64
-	at  time.Time
+	sum   uint64
+	until time.Time
 }
 
 func (e *echoes) sum(channel protocol.ChannelName, name string, data []byte) uint64 {
 	if e.seed == (maphash.Seed{}) {
 		e.seed = maphash.MakeSeed()
 	}
+	return fingerprint(e.seed, channel, name, data)
+}
+
+// fingerprint returns a number that equal events share.
+func fingerprint(seed maphash.Seed, channel protocol.ChannelName, name string, data []byte) uint64 {
 	var h maphash.Hash
-	h.SetSeed(e.seed)
+	h.SetSeed(seed)
 	_, _ = h.WriteString(string(channel)) // a hash takes everything
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(name)
@@ -40,7 +51,18 @@ func (e *echoes) sum(channel protocol.ChannelName, name string, data []byte) uin
 // expect notes that an event will come back.
 func (e *echoes) expect(ev *proxy.Event, now time.Time) {
 	e.forget(now)
-	e.waiting = append(e.waiting, echo{e.sum(ev.Topic.Channel, ev.Name, ev.Data), now})
+	e.waiting = append(e.waiting, echo{e.sum(ev.Topic.Channel, ev.Name, ev.Data), now.Add(echoFor)})
+}
+
+// doubt notes that an event that is expected has hardly a way to come back.
+func (e *echoes) doubt(ev *proxy.Event, now time.Time) {
+	sum := e.sum(ev.Topic.Channel, ev.Name, ev.Data)
+	for i := len(e.waiting) - 1; i >= 0; i-- {
+		if e.waiting[i].sum == sum && e.waiting[i].until.After(now.Add(lateEcho)) {
+			e.waiting[i].until = now.Add(lateEcho)
+			return
+		}
+	}
 }
 
 // take reports whether an event is an echo, once for each that is expected.
@@ -60,9 +82,5 @@ func (e *echoes) take(channel protocol.ChannelName, name string, data []byte, no
 }
 
 func (e *echoes) forget(now time.Time) {
-	n := 0
-	for n < len(e.waiting) && now.Sub(e.waiting[n].at) > echoFor {
-		n++
-	}
-	e.waiting = e.waiting[n:]
+	e.waiting = slices.DeleteFunc(e.waiting, func(w echo) bool { return now.After(w.until) })
 }

@@ -22,14 +22,39 @@ import (
 // list of all channels of a large app.
 const maxReply = 32 << 20
 
+var (
+	errLongReply = fmt.Errorf("upstream: answer longer than %d bytes", maxReply)
+	errNotJSON   = errors.New("upstream: answer is not JSON")
+)
+
 // ServeAPI answers a request to the HTTP API: the calls of an app that is
 // relayed are forwarded as they are, and the vendor's answer is the answer.
 func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
-	switch app := r.calledApp(ctx); {
+	app := r.calledApp(ctx)
+	r.serve(ctx, app)
+	if app != nil && fromGateway(viaOf(ctx)) {
+		ctx.Response.Header.Set(leadsHeader, r.leads(app.ID))
+		r.explored(app, string(ctx.Path()))
+	}
+}
+
+// servedBy says, in answers while the upstream is down, that the engine stood
+// in for it.
+const servedBy = "Offramp-Served-By"
+
+func (r *Relay) serve(ctx *fasthttp.RequestCtx, app *proxy.App) {
+	switch {
+	case app != nil && app.Upstream != nil && r.looped(viaOf(ctx)):
+		r.refuseLoop(ctx, app)
+	case app != nil && app.Enabled && app.Upstream != nil && r.settings.Hooks != nil && r.hookPath(ctx, app):
+		r.serveHook(ctx, app)
 	case app != nil && r.takes(app):
 		r.relayCall(ctx, app)
 	case app != nil && app.Enabled && r.bridged(app):
 		r.serveBridged(ctx, app)
+		if r.FailedOpen(app) {
+			ctx.Response.Header.Set(servedBy, string(proxy.LegEngine))
+		}
 	default:
 		r.settings.API.Handler(ctx)
 	}
@@ -40,7 +65,6 @@ func (r *Relay) relayCall(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	r.settings.Feed.caughtUp(app.ID)
 	at := time.Now()
 	p, err := r.forward(ctx, app)
-	r.metrics.calls.WithLabelValues(app.ID, p.result(err)).Inc()
 	if err != nil {
 		r.unanswered(ctx, app, err)
 		return
@@ -82,7 +106,15 @@ func (p reply) result(err error) string {
 	return strconv.Itoa(p.status)
 }
 
+// forward makes the caller's own call of the vendor.
 func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
+	at := time.Now()
+	p, err := r.roundTrip(ctx, app)
+	r.called(app.ID, p, err, time.Since(at))
+	return p, err
+}
+
+func (r *Relay) roundTrip(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error) {
 	base, err := url.Parse(app.Upstream.API)
 	if err != nil {
 		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
@@ -104,6 +136,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 			request.Header.Add(name, string(value))
 		}
 	}
+	request.Header.Set(protocol.ViaHeader, r.onward(viaOf(ctx)))
 	if request.Header.Get("User-Agent") == "" {
 		request.Header.Set("User-Agent", "") // none, instead of the HTTP library's
 	}
@@ -112,10 +145,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 		return reply{}, err
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxReply+1))
-	if err == nil && len(body) > maxReply {
-		err = errors.New("upstream: answer too long")
-	}
+	body, err := readReply(response.Body)
 	return reply{response.StatusCode, response.Header, body}, err
 }
 
@@ -124,7 +154,7 @@ func (r *Relay) forward(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, error)
 func passes(name string) bool {
 	switch strings.ToLower(name) {
 	case "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-		"transfer-encoding", "upgrade", "content-length", "host", "expect":
+		"transfer-encoding", "upgrade", "content-length", "host", "expect", "offramp-leads-to":
 		return false
 	default:
 		return true
@@ -161,32 +191,55 @@ func (r *Relay) unanswered(ctx *fasthttp.RequestCtx, app *proxy.App, err error) 
 	ctx.SetBodyString(text + "\n")
 }
 
-// callVendor makes an API call of the gateway's own.
-func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (status int, err error) {
+// callVendor makes an API call of the gateway's own. body is nil for a query.
+func (r *Relay) callVendor(ctx context.Context, app *proxy.App, method, path string, body []byte) (reply, error) {
+	return r.callOnward(ctx, app, "", method, path, body)
+}
+
+// callOnward makes a call for what came through other gateways.
+func (r *Relay) callOnward(ctx context.Context, app *proxy.App, via, method, path string, body []byte) (reply, error) {
 	base, err := url.Parse(app.Upstream.API)
 	if err != nil {
-		return 0, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
+		return reply{}, fmt.Errorf("upstream.api of app %q: %w", app.ID, err)
 	}
 	credential := app.Credentials[0]
 	query := "auth_key=" + credential.Key + "&auth_timestamp=" + strconv.FormatInt(time.Now().Unix(), 10) +
-		"&auth_version=1.0&body_md5=" + protocol.BodyMD5(body)
+		"&auth_version=1.0"
+	if body != nil {
+		query += "&body_md5=" + protocol.BodyMD5(body)
+	}
 	query += "&auth_signature=" + protocol.Sign(credential.Secret.Reveal(), protocol.RequestString(method, path, protocol.ParseQuery(query)))
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, base.String(), bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return reply{}, err
 	}
 	request.URL.Path, request.URL.RawQuery = strings.TrimRight(base.Path, "/")+path, query
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", library)
+	request.Header.Set(protocol.ViaHeader, r.onward(via))
+	at := time.Now()
 	response, err := r.calls.RoundTrip(request)
 	if err != nil {
-		r.metrics.calls.WithLabelValues(app.ID, trouble(err)).Inc()
-		return 0, err
+		r.called(app.ID, reply{}, err, time.Since(at))
+		return reply{}, err
 	}
 	defer response.Body.Close()
-	r.metrics.calls.WithLabelValues(app.ID, strconv.Itoa(response.StatusCode)).Inc()
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxReply)) // so that the connection can be used again
-	return response.StatusCode, nil
+	r.learn(app.ID, response.Header)
+	answer, err := readReply(response.Body)
+	r.called(app.ID, reply{status: response.StatusCode, body: answer}, nil, time.Since(at))
+	if response.StatusCode >= 300 {
+		err = nil // it has failed, whatever it says
+	}
+	return reply{response.StatusCode, response.Header, answer}, err
+}
+
+// readReply reads the body of an answer.
+func readReply(from io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(from, maxReply+1))
+	if err == nil && len(body) > maxReply {
+		err = errLongReply
+	}
+	return body, err
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -64,7 +65,7 @@ func (r *Relay) newLink(ctx *fasthttp.RequestCtx, app *proxy.App, key string) (*
 	}
 	l := &link{
 		relay: r, app: app, base: base,
-		request: upgradeRequest(ctx, base, key),
+		request: upgradeRequest(ctx, base, key, r.onward(viaOf(ctx))),
 		key:     string(ctx.Request.Header.Peek("Sec-WebSocket-Key")),
 		offered: bytes.Contains(ctx.Request.Header.Peek("Sec-WebSocket-Protocol"), []byte(subprotocol)),
 		info:    clientOf(ctx, key),
@@ -96,7 +97,7 @@ func clientOf(ctx *fasthttp.RequestCtx, key string) proxy.Client {
 	}
 	return proxy.Client{
 		Key: key, Library: clip(args.Peek("client")), Version: clip(args.Peek("version")), Protocol: version,
-		Transport: "ws", Remote: ctx.RemoteAddr().String(), TLS: ctx.IsTLS(),
+		Transport: "ws", Remote: ctx.RemoteAddr().String(), TLS: ctx.IsTLS(), Via: viaOf(ctx),
 	}
 }
 
@@ -114,8 +115,8 @@ func (l *link) run(early []byte) {
 	l.relay.metrics.open.WithLabelValues(l.app.ID).Inc()
 	defer l.relay.metrics.open.WithLabelValues(l.app.ID).Dec()
 	l.relay.settings.Feed.caughtUp(l.app.ID)
-	g, err := dial(context.Background(), l.base, l.request)
-	l.relay.metrics.dials.WithLabelValues(l.app.ID, trouble(err)).Inc()
+	g, err := l.dial()
+	l.relay.connected(l.app.ID, err)
 	if err != nil {
 		l.turnAway(err)
 		return
@@ -142,8 +143,17 @@ func (l *link) run(early []byte) {
 	}
 	l.watcher.code, l.watcher.reason = l.ending()
 	l.relay.metrics.closed(l.app.ID, l.watcher.code)
+	l.relay.closedWith(l.app.ID, l.vendorCode, l.vendorText)
 	close(watched)
 	helpers.Wait()
+}
+
+// dial connects to the vendor, unless that would lead back here.
+func (l *link) dial() (greeting, error) {
+	if l.relay.looped(l.info.Via) {
+		return greeting{}, loopError{l.info.Via}
+	}
+	return dial(context.Background(), l.base, l.request)
 }
 
 // turnAway tells a client that the vendor cannot be reached.
@@ -165,6 +175,10 @@ func (r *Relay) unreachable(app *proxy.App, info *proxy.Client, cause error) *pr
 		Kind: proxy.KindRefused, At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: app.ID},
 		Client: info, Code: errUnreachable.Code, Action: "connect", Text: trouble(cause),
 	})
+	if errors.As(cause, new(loopError)) {
+		r.metrics.loops.WithLabelValues(app.ID).Inc()
+		return errLoop
+	}
 	return errUnreachable
 }
 

@@ -15,6 +15,9 @@ type metrics struct {
 	calls    *prometheus.CounterVec
 	lost     *prometheus.CounterVec
 	bridged  *prometheus.CounterVec
+	hooks    *prometheus.CounterVec
+	loops    *prometheus.CounterVec
+	trouble  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -34,6 +37,12 @@ func newMetrics() *metrics {
 	}
 	m.bridged = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_bridged_total", Help: "Events brought from here to the upstream (up) and from there to here (down)."}, []string{"app", "direction"})
+	m.hooks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_webhooks_total", Help: "Webhooks of the upstream that came here, by the status they were answered with."}, []string{"app", "status"})
+	m.loops = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_loops_total", Help: "Calls, connections and events that were stopped because they had been here before."}, []string{"app"})
+	m.trouble = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_trouble_total", Help: "Trouble that was met at the upstream: down, slow, over quota, connection limit, credentials, certificate, loop."}, []string{"app", "kind"})
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 	return m
 }
@@ -52,7 +61,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops, m.trouble}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

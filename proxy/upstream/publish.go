@@ -83,7 +83,7 @@ func (r *Relay) copyAccepted(ctx context.Context) {
 }
 
 func (r *Relay) copyEvent(ctx context.Context, app *proxy.App, p engine.Publication, at time.Time) {
-	position := r.settings.Route.Position(app)
+	position := r.position(app)
 	var shadowed []protocol.ChannelName
 	for _, channel := range p.Channels {
 		topic := proxy.Topic{App: app.ID, Channel: channel}

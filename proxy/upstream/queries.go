@@ -12,12 +12,13 @@ import (
 )
 
 // serveBridged answers a call for an app that has clients on both sides. What
-// is published is the engine's, and the bridge takes it over. What is asked is
+// is published is first the side's that serves it. What is asked is
 // answered by the side that serves the channel; the list of channels is the
 // union, and connections are terminated on both sides.
 func (r *Relay) serveBridged(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	path := strings.Split(strings.TrimPrefix(string(ctx.Path()), r.settings.PathPrefix), "/")
-	switch position := r.settings.Route.Position(app); {
+	switch position := r.position(app); {
+	case r.serveFirst(ctx, app, position):
 	case len(path) >= 5 && path[3] == "channels" && !ctx.IsPost() && position.Serves(protocol.ChannelName(path[4]), "") == proxy.LegVendor:
 		r.relayCall(ctx, app)
 	case len(path) == 4 && path[3] == "channels" && !ctx.IsPost():
@@ -38,12 +39,11 @@ func (r *Relay) addChannels(ctx *fasthttp.RequestCtx, app *proxy.App) {
 		return
 	}
 	p, err := r.forward(ctx, app)
-	r.metrics.calls.WithLabelValues(app.ID, p.result(err)).Inc()
 	if err != nil || p.status != http.StatusOK || !protocol.ValidJSON(p.body) {
 		r.settings.Log.Warn().Err(err).Int("status", p.status).Str("app", app.ID).Msg("channels of the upstream are not known: the list has only those here")
 		return
 	}
-	position := r.settings.Route.Position(app)
+	position := r.position(app)
 	ctx.SetBody(union(ctx.Response.Body(), p.body, func(name string) bool {
 		return position.Serves(protocol.ChannelName(name), "") == proxy.LegVendor
 	}))
@@ -94,7 +94,6 @@ func (r *Relay) terminateThere(ctx *fasthttp.RequestCtx, app *proxy.App) {
 		return
 	}
 	p, err := r.forward(ctx, app)
-	r.metrics.calls.WithLabelValues(app.ID, p.result(err)).Inc()
 	if err != nil || p.status >= 300 {
 		r.settings.Log.Warn().Err(err).Int("status", p.status).Str("app", app.ID).Msg("the user's connections at the upstream were not terminated")
 	}

@@ -34,6 +34,7 @@ type Apps interface {
 type Route interface {
 	Position(app *proxy.App) *route.Position
 	Changed() <-chan struct{}
+	Note(app, channels, who, what string) error
 }
 
 // Upgrades answers requests to become a WebSocket connection.
@@ -55,7 +56,9 @@ type Settings struct {
 	// Shadow is where relayed clients have their doubles at stage shadow. It
 	// is an engine of its own, watched by nobody, so that what happens in it
 	// is neither told to clients nor to webhooks. nil: there are no doubles.
-	Shadow     *engine.Engine
+	Shadow *engine.Engine
+	// Hooks takes in the vendor's webhooks; nil: they are not served.
+	Hooks      Hooks
 	Tap        engine.Tap
 	Node       uint64 // random per process; becomes part of event ids
 	PathPrefix string // as in httpapi.Settings
@@ -71,11 +74,21 @@ type Relay struct {
 	calls    *http.Transport  // of the HTTP API
 	copies   chan publication // accepted by the vendor, for Run to copy
 	events   atomic.Uint64
+	bridges  sync.Map      // by app id: *bridge
+	guards   sync.Map      // by app id: *guard
+	beyond   sync.Map      // by app id: the gateways that its upstream leads to
+	looking  chan struct{} // bridges are to be looked at again
+	healths  sync.Map      // by app id: *health
+	failures chan string   // apps whose upstream has failed, for Run to try
+	hooking  chan struct{} // has room for the webhooks that are taken in
+	ids      identities
+	ears     ears
 
 	mu       sync.Mutex
 	clients  map[relayed]struct{}
 	sockets  map[protocol.SocketID]*virtual    // doubles by the vendor's socket id
 	split    map[protocol.SocketID]*terminated // by the engine's socket id
+	turned   chan struct{}                     // closed when positions may have changed
 	draining bool
 	ended    bool
 	running  sync.WaitGroup // of clients
@@ -87,6 +100,7 @@ const (
 	callTimeout  = 20 * time.Second
 	idleCalls    = 64
 	queuedCopies = 4096
+	maxFailing   = 64 // apps that are about to be tried
 )
 
 // New returns a relay. It starts nothing.
@@ -101,10 +115,15 @@ func New(s Settings) *Relay {
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true, // bodies are passed on as they are
 		},
-		copies:  make(chan publication, queuedCopies),
-		clients: make(map[relayed]struct{}),
-		sockets: make(map[protocol.SocketID]*virtual),
-		split:   make(map[protocol.SocketID]*terminated),
+		copies:   make(chan publication, queuedCopies),
+		clients:  make(map[relayed]struct{}),
+		sockets:  make(map[protocol.SocketID]*virtual),
+		split:    make(map[protocol.SocketID]*terminated),
+		hooking:  make(chan struct{}, maxHooks),
+		looking:  make(chan struct{}, 1),
+		failures: make(chan string, maxFailing),
+		turned:   make(chan struct{}),
+		ears:     newEars(),
 	}
 }
 
@@ -120,7 +139,7 @@ func (r *Relay) appOf(key string) *proxy.App {
 }
 
 func (r *Relay) takes(app *proxy.App) bool {
-	return app.Enabled && app.Upstream != nil && r.settings.Route.Position(app).Relayed()
+	return app.Enabled && app.Upstream != nil && r.position(app).Relayed()
 }
 
 // Serve answers an upgrade request for the app with that key.
@@ -150,13 +169,16 @@ func (r *Relay) Takes(app *proxy.App) bool {
 }
 
 func (r *Relay) bridged(app *proxy.App) bool {
-	return app.Upstream != nil && r.settings.Route.Position(app).Bridged()
+	return app.Upstream != nil && r.position(app).Bridged()
 }
 
 // Connect connects a client of an app that Takes: one that did not come over
 // a WebSocket to the vendor where the app is relayed, and any other to the
 // engine and the vendor, as its channels ask for.
 func (r *Relay) Connect(app *proxy.App, client proxy.Client, out session.Outlet) (session.Conn, *protocol.Error) {
+	if r.looped(client.Via) {
+		return nil, r.unreachable(app, &client, loopError{client.Via})
+	}
 	if r.takes(app) {
 		return r.connectStream(app, client, out)
 	}
@@ -225,6 +247,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Go(func() { r.copyAccepted(ctx) })
 	helpers.Go(func() { r.follow(ctx) })
 	helpers.Go(func() { r.bridge(ctx) })
+	helpers.Go(func() { r.census(ctx) })
+	helpers.Go(func() { r.turn(ctx) })
+	helpers.Go(func() { r.probe(ctx) })
 	<-ctx.Done()
 	helpers.Wait()
 	r.mu.Lock()
@@ -257,7 +282,7 @@ func (r *Relay) follow(ctx context.Context) {
 	again := time.NewTimer(lookAgain)
 	defer again.Stop()
 	for {
-		changed := r.settings.Route.Changed()
+		changed := r.changed()
 		moving, cancel := until(ctx, changed)
 		moved := r.clientsWhere(r.misplaced)
 		if len(moved) > 0 {
@@ -304,7 +329,7 @@ func (r *Relay) misplaced(c relayed) bool {
 		return true
 	}
 	if t, ok := c.(*terminated); ok {
-		return t.misplaced(r.settings.Route.Position(app))
+		return t.misplaced(r.position(app))
 	}
 	return !r.takes(app)
 }
@@ -313,7 +338,7 @@ func (r *Relay) misplaced(c relayed) bool {
 // clients or channels are the vendor's again.
 func (r *Relay) releaseEngine(ctx context.Context) error {
 	for _, app := range r.settings.Apps.All() {
-		position := r.settings.Route.Position(app)
+		position := r.position(app)
 		connections := r.settings.Engine.Stats(app.ID).Connections
 		if app.Upstream == nil || !position.Split() || connections == 0 {
 			continue

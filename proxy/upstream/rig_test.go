@@ -138,6 +138,8 @@ type rig struct {
 	shadow  *engine.Engine
 	seen    *records
 	up      *proxy.Upstream
+	node    uint64 // of the relay; 0: 2
+	rules   []proxy.Rule
 }
 
 // open starts both, with the app at that stage in the gateway.
@@ -156,7 +158,7 @@ func open(t testing.TB, stage proxy.Stage) *rig {
 func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	r.t.Helper()
 	app := newApp(stage)
-	app.Upstream, r.up = up, up
+	app.Upstream, r.up, app.Rules = up, up, r.rules
 	registry, err := apps.New([]*proxy.App{app})
 	if err != nil {
 		r.t.Fatal(err)
@@ -177,7 +179,7 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	feed := upstream.NewFeed(4096)
 	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
-			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: 2, Log: zerolog.Nop(),
+			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), Log: zerolog.Nop(),
 			Tap: tap.New(tap.Watcher{Name: "test", Sink: r.seen, Kinds: proxy.AllKinds}),
 		})
 		s.websocket, s.relay, s.router = r.relay, r.relay, r.router

@@ -67,6 +67,7 @@ func (s *stream) pass() bool {
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed) && closed.Code != websocket.CloseAbnormalClosure:
+		s.relay.closedWith(s.app.ID, closed.Code, closed.Text)
 		s.out.Close(closed.Code, closed.Text)
 		return false
 	case err != nil:

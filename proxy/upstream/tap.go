@@ -198,6 +198,11 @@ func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
 func (t *tap) connected(id protocol.SocketID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if id == "" {
+		t.relay.ids.closed(t.socket)
+	} else {
+		t.relay.ids.opened(id, "")
+	}
 	t.socket = id
 	clear(t.on)
 	t.nudge()

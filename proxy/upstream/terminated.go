@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	"github.com/gorilla/websocket"
 	"github.com/tidwall/gjson"
 
 	"github.com/offramp/offramp/proxy"
@@ -116,7 +118,7 @@ func (c *terminated) mayAsk(sub protocol.Subscribe) bool {
 
 // choose returns the leg of a channel, for this client and from now on.
 func (c *terminated) choose(sub protocol.Subscribe) proxy.Leg {
-	position := c.relay.settings.Route.Position(c.relay.current(c.app))
+	position := c.relay.position(c.relay.current(c.app))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	at, known := c.routes[sub.Channel]
@@ -191,6 +193,7 @@ func (c *terminated) open() *vendorConn {
 	over := c.over
 	if !over {
 		c.vendor = v
+		c.relay.ids.opened(v.socket, c.conn.SocketID())
 	}
 	c.mu.Unlock()
 	if over || !c.relay.run(func() { c.read(v) }) {
@@ -220,6 +223,10 @@ func (c *terminated) write(frame []byte) {
 func (c *terminated) read(v *vendorConn) {
 	for {
 		_, text, err := v.ws.ReadMessage()
+		var closed *websocket.CloseError
+		if errors.As(err, &closed) {
+			c.relay.closedWith(c.app.ID, closed.Code, closed.Text)
+		}
 		if err != nil {
 			break
 		}
@@ -262,6 +269,7 @@ func (c *terminated) Close(code int, reason string) {
 	c.mu.Unlock()
 	if v != nil {
 		v.leave()
+		c.relay.ids.closed(v.socket)
 	}
 	c.conn.Close(code, reason)
 	c.relay.mu.Lock()

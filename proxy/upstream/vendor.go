@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -30,12 +31,12 @@ const library = "offramp"
 
 // dialVendor connects to the vendor and waits for its greeting.
 func (r *Relay) dialVendor(ctx context.Context, app *proxy.App, info *proxy.Client) (*vendorConn, error) {
-	v, err := dialVendor(ctx, app, info)
-	r.metrics.dials.WithLabelValues(app.ID, trouble(err)).Inc()
+	v, err := dialVendor(ctx, app, info, r.onward(info.Via))
+	r.connected(app.ID, err)
 	return v, err
 }
 
-func dialVendor(ctx context.Context, app *proxy.App, info *proxy.Client) (*vendorConn, error) {
+func dialVendor(ctx context.Context, app *proxy.App, info *proxy.Client, via string) (*vendorConn, error) {
 	base, err := url.Parse(app.Upstream.WebSocket)
 	if err != nil {
 		return nil, fmt.Errorf("upstream.websocket of app %q: %w", app.ID, err)
@@ -47,7 +48,7 @@ func dialVendor(ctx context.Context, app *proxy.App, info *proxy.Client) (*vendo
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	dialer := websocket.Dialer{NetDialContext: new(net.Dialer).DialContext, ReadBufferSize: chunk, WriteBufferSize: chunk}
-	ws, answer, err := dialer.DialContext(ctx, base.String(), nil)
+	ws, answer, err := dialer.DialContext(ctx, base.String(), http.Header{protocol.ViaHeader: {via}})
 	if answer != nil {
 		_ = answer.Body.Close() // of a refusal; it was read
 	}
@@ -76,6 +77,9 @@ func (v *vendorConn) greet() error {
 		return err
 	}
 	f, ok := readServerFrame(text)
+	if code := gjson.GetBytes(f.content(), "code").Int(); f.event == "pusher:error" {
+		return &websocket.CloseError{Code: int(code), Text: gjson.GetBytes(f.content(), "message").String()}
+	}
 	if !ok || f.event != "pusher:connection_established" {
 		return fmt.Errorf("upstream: expected a greeting, got %.200q", text)
 	}

@@ -135,7 +135,7 @@ func (w *watcher) succeeded(n note, f serverFrame) {
 	for _, id := range arrived {
 		w.offer(proxy.Record{Kind: proxy.KindMemberAdded, At: n.at, Topic: w.topic(f.channel), UserID: id})
 	}
-	if w.relay.settings.Route.Position(w.current()).Shadowed(f.channel) {
+	if w.relay.position(w.current()).Shadowed(f.channel) {
 		w.doubled(sub)
 	}
 }

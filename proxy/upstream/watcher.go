@@ -89,7 +89,7 @@ func (w *watcher) note(from side, text []byte) {
 // run looks at messages until done is closed and all have been seen.
 func (w *watcher) run(done <-chan struct{}) {
 	defer w.end()
-	changed := w.relay.settings.Route.Changed()
+	changed := w.relay.changed()
 	for {
 		select {
 		case n := <-w.notes:
@@ -97,7 +97,7 @@ func (w *watcher) run(done <-chan struct{}) {
 		case <-w.accepts.C:
 			w.accept(time.Now())
 		case <-changed:
-			changed = w.relay.settings.Route.Changed()
+			changed = w.relay.changed()
 			w.follow()
 		case <-done:
 			for len(w.notes) > 0 {
@@ -193,7 +193,7 @@ func (w *watcher) userID(sub protocol.Subscribe) string {
 
 // follow does what the stage of the client's channels asks for now.
 func (w *watcher) follow() {
-	position := w.relay.settings.Route.Position(w.current())
+	position := w.relay.position(w.current())
 	for _, channel := range sorted(w.joined) {
 		switch shadowed := position.Shadowed(channel); {
 		case shadowed:

@@ -22,10 +22,11 @@ type plan struct {
 	posts   []posting
 }
 
-// belief is a change of what receivers believe.
+// belief is a change of what receivers believe: that a subject is there, and
+// on which legs; on none: that it is gone.
 type belief struct {
 	subject subject
-	there   bool
+	on      legs
 }
 
 // posting is a letter and who gets it.
@@ -66,11 +67,11 @@ func (o *Outbox) insist(ctx context.Context, update func() error) error {
 // plan decides what receivers have to be told. Whether a return was in time
 // is decided by when it happened, not by when it is looked at.
 func (o *Outbox) plan(now time.Time) *plan {
-	records, writes := o.intake.take()
+	items, writes := o.intake.take()
 	p := &plan{writes: writes}
-	for _, r := range records {
-		o.leave(p, r.At)
-		o.apply(p, r)
+	for _, it := range items {
+		o.leave(p, it.At)
+		o.apply(p, it)
 	}
 	o.leave(p, now)
 	return p
@@ -79,7 +80,7 @@ func (o *Outbox) plan(now time.Time) *plan {
 // leave tells of the departures that are news at a time.
 func (o *Outbox) leave(p *plan, at time.Time) {
 	for _, s := range o.truth.departed(at) {
-		p.beliefs = append(p.beliefs, belief{s, false})
+		p.beliefs = append(p.beliefs, belief{s, 0})
 		if o.returned(s) {
 			continue
 		}
@@ -87,43 +88,102 @@ func (o *Outbox) leave(p *plan, at time.Time) {
 	}
 }
 
-func (o *Outbox) apply(p *plan, r proxy.Record) {
-	channel := subject{topic: r.Topic}
-	member := subject{topic: r.Topic, member: true, userID: r.UserID}
+func (o *Outbox) apply(p *plan, it item) {
+	if it.snapshot != nil {
+		o.adopt(p, it.At, it.snapshot)
+		return
+	}
+	r := it.Record
+	if s, ok := subjectOfRecord(r); ok {
+		o.move(p, s, it)
+		return
+	}
 	switch r.Kind {
-	case proxy.KindOccupied:
-		o.arrive(p, channel, proxy.WebhookChannelOccupied, r)
-	case proxy.KindMemberAdded:
-		o.arrive(p, member, proxy.WebhookMemberAdded, r)
-	case proxy.KindVacated:
-		o.depart(p, channel, r)
-	case proxy.KindMemberRemoved:
-		o.depart(p, member, r)
 	case proxy.KindPublished:
-		o.tell(p, proxy.WebhookClientEvent, r)
+		o.tellUnless(it.passed, p, proxy.WebhookClientEvent, r)
 	case proxy.KindSubscriptionCount:
-		o.tell(p, proxy.WebhookSubscriptionCount, r)
+		if sum, news := o.sum(r); news {
+			r.Count = sum
+			o.tellUnless(it.passed, p, proxy.WebhookSubscriptionCount, r)
+		}
 	case proxy.KindCacheMiss:
 		if o.truth.miss(r.Topic, r.At) {
-			o.tell(p, proxy.WebhookCacheMiss, r)
+			o.tellUnless(it.passed, p, proxy.WebhookCacheMiss, r)
 		}
 	}
 }
 
-func (o *Outbox) arrive(p *plan, s subject, t proxy.WebhookType, r proxy.Record) {
-	shared, news := o.truth.shared, o.truth.arrive(s)
-	if news != shared {
-		p.beliefs = append(p.beliefs, belief{s, !shared})
-	}
-	if cancelled := o.cancel(s); news && !cancelled {
-		o.tell(p, t, r)
+// subjectOfRecord returns the channel or member that a record tells of.
+func subjectOfRecord(r proxy.Record) (s subject, ok bool) {
+	switch r.Kind {
+	case proxy.KindOccupied, proxy.KindVacated:
+		return subject{topic: r.Topic}, true
+	case proxy.KindMemberAdded, proxy.KindMemberRemoved:
+		return subject{topic: r.Topic, member: true, userID: r.UserID}, true
+	default:
+		return subject{}, false
 	}
 }
 
-func (o *Outbox) depart(p *plan, s subject, r proxy.Record) {
-	if o.truth.depart(s, r.At.Add(leaveDelay)) {
+// move notes that a subject came or went.
+func (o *Outbox) move(p *plan, s subject, it item) {
+	r := it.Record
+	leg := legOf(r)
+	if leg == onVendor && o.truth.vendor.stale(s, r.From, r.At) {
+		return
+	}
+	switch {
+	case r.Kind == s.kind():
+		o.arrive(p, s, s.came(), it)
+	case it.passed: // its receivers know already
+		o.truth.end(s, r.At)
+		p.beliefs = append(p.beliefs, belief{s, 0})
+	default:
+		o.depart(p, s, leg, r.At.Add(leaveDelay))
+	}
+}
+
+func (o *Outbox) arrive(p *plan, s subject, t proxy.WebhookType, it item) {
+	news := o.truth.arrive(s, legOf(it.Record))
+	switch {
+	case !o.truth.shared:
+		o.save(p, s)
+	case !news:
+		p.beliefs = append(p.beliefs, belief{s, 0})
+	}
+	cancelled := o.cancel(s)
+	o.tellUnless(it.passed || !news || cancelled, p, t, it.Record)
+}
+
+func (o *Outbox) depart(p *plan, s subject, leg legs, due time.Time) {
+	if o.truth.depart(s, leg, due) {
 		o.hold(s)
-		p.beliefs = append(p.beliefs, belief{s, true}) // it was there before its webhook was configured
+	}
+	o.save(p, s)
+}
+
+// save keeps what receivers believe of a subject, if it is not kept so yet.
+func (o *Outbox) save(p *plan, s subject) {
+	if _, known := o.truth.told[s]; !known {
+		return
+	}
+	if on, differs := o.truth.unsaved(s); differs {
+		p.beliefs = append(p.beliefs, belief{s, on})
+	}
+}
+
+// sum returns how many subscriptions a channel has on both legs, and whether
+// that is news. Beside other nodes, what was told last is not known.
+func (o *Outbox) sum(r proxy.Record) (sum int, news bool) {
+	if o.truth.shared {
+		return r.Count, true
+	}
+	return o.truth.vendor.count(r.Topic, legOf(r), r.Count)
+}
+
+func (o *Outbox) tellUnless(known bool, p *plan, t proxy.WebhookType, r proxy.Record) {
+	if !known {
+		o.tell(p, t, r)
 	}
 }
 
@@ -211,8 +271,8 @@ func (p *plan) write(tx *bbolt.Tx) (map[*receiver][]delivery, error) {
 }
 
 func (b belief) write(tx *bbolt.Tx) error {
-	if b.there {
-		return told(tx).Put(b.subject.key(), nil)
+	if b.on == 0 {
+		return told(tx).Delete(b.subject.key())
 	}
-	return told(tx).Delete(b.subject.key())
+	return told(tx).Put(b.subject.key(), []byte{byte(b.on)})
 }

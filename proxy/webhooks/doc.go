@@ -10,6 +10,8 @@
 //     in one transaction (commit.go, store.go)
 //   - each receiver sends its letters with its own workers, in order per
 //     channel, and retries those that fail (receiver.go, lanes.go, send.go)
+//   - what the upstream tells by webhook is passed on, or merged with what
+//     happens here (merge.go, vendor.go)
 //   - what cannot be delivered for five minutes becomes a dead letter, which
 //     can be listed and replayed (admin.go)
 //

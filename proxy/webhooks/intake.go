@@ -13,6 +13,13 @@ import (
 // it changes nothing else but through tx.OnCommit.
 type write func(tx *bbolt.Tx) error
 
+// item is a record and how it is to be taken.
+type item struct {
+	proxy.Record
+	passed   bool      // receivers have been told by others
+	snapshot *snapshot // in place of the record's word: who is at the upstream
+}
+
 // state is the kinds of record that change what receivers believe.
 const state = proxy.Kinds(1<<proxy.KindOccupied | 1<<proxy.KindVacated | 1<<proxy.KindMemberAdded | 1<<proxy.KindMemberRemoved)
 
@@ -24,10 +31,10 @@ type intake struct {
 	limit int
 	wake  chan struct{} // has room for one: something is there
 
-	mu      sync.Mutex
-	records []proxy.Record
-	writes  []write
-	closed  bool
+	mu     sync.Mutex
+	items  []item
+	writes []write
+	closed bool
 }
 
 func newIntake(limit int) *intake { return &intake{limit: limit, wake: make(chan struct{}, 1)} }
@@ -38,10 +45,18 @@ func (in *intake) record(r proxy.Record) bool {
 	if state.Has(r.Kind) {
 		limit *= 2
 	}
+	return in.add(limit, nil, item{Record: r})
+}
+
+// add queues items, all or none, and behind them a write.
+func (in *intake) add(limit int, then write, items ...item) bool {
 	in.mu.Lock()
-	ok := !in.closed && len(in.records) < limit
+	ok := !in.closed && len(in.items)+len(items) <= limit
 	if ok {
-		in.records = append(in.records, r)
+		in.items = append(in.items, items...)
+		if then != nil {
+			in.writes = append(in.writes, then)
+		}
 	}
 	in.mu.Unlock()
 	if ok {
@@ -67,12 +82,12 @@ func (in *intake) signal() {
 }
 
 // take removes and returns everything queued.
-func (in *intake) take() ([]proxy.Record, []write) {
+func (in *intake) take() ([]item, []write) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	records, writes := in.records, in.writes
-	in.records, in.writes = nil, nil
-	return records, writes
+	items, writes := in.items, in.writes
+	in.items, in.writes = nil, nil
+	return items, writes
 }
 
 // close refuses records from now on.

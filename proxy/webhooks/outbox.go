@@ -59,8 +59,8 @@ const (
 // when the process is killed. Events of one channel reach a receiver in the
 // order offered.
 //
-// It takes the engine's records only: while the vendor serves a channel, it
-// also sends its webhooks.
+// Of the records offered it takes the engine's. What happens at the upstream
+// it learns from the upstream's own webhooks (Pass, Merge).
 type Outbox struct {
 	// Set at construction.
 	settings Settings
@@ -236,13 +236,27 @@ func isClosed(ch <-chan struct{}) bool {
 	}
 }
 
-// recall reads what receivers had been told when the process last ended. Its
-// sockets are gone, so each channel and member has left by now.
+// recall reads what receivers had been told when the process last ended. The
+// engine's sockets are gone, so each channel and member has left it by now.
+// What is at the upstream may still be there.
 func (o *Outbox) recall(now time.Time) error {
 	var left []subject
 	err := o.settings.DB.View(func(tx *bbolt.Tx) error {
-		return told(tx).ForEach(func(key, _ []byte) error {
-			if s, ok := subjectOf(key); ok {
+		return told(tx).ForEach(func(key, value []byte) error {
+			s, ok := subjectOf(key)
+			if !ok {
+				return nil
+			}
+			on := onEngine // before legs were kept there was no other
+			if len(value) == 1 {
+				on = legs(value[0])
+			}
+			if o.truth.shared {
+				on = onEngine
+			} else {
+				o.truth.told[s] = standing{on: on, saved: on}
+			}
+			if on&onEngine != 0 {
 				left = append(left, s)
 			}
 			return nil
@@ -254,7 +268,7 @@ func (o *Outbox) recall(now time.Time) error {
 	// Keys are in order: a channel's members come behind it, and leave first.
 	slices.Reverse(left)
 	for _, s := range left {
-		o.truth.depart(s, now.Add(leaveDelay))
+		o.truth.depart(s, onEngine, now.Add(leaveDelay))
 	}
 	return nil
 }
@@ -289,7 +303,7 @@ func (o *Outbox) forgetUnwanted() {
 		return ok && wants(app, s.kind())
 	})
 	for _, s := range dropped {
-		o.intake.write(belief{s, false}.write)
+		o.intake.write(belief{s, 0}.write)
 	}
 }
 

@@ -60,9 +60,16 @@ func (o outcome) result() string {
 	}
 }
 
-// post sends a body to a webhook's URL, signed with credential. Redirects are
-// not followed: they are answers like any other that is not 2xx.
-func post(ctx context.Context, transport http.RoundTripper, to string, credential proxy.Credential, body []byte) (o outcome) {
+// post sends a body to a webhook's URL, signed with credential.
+func post(ctx context.Context, transport http.RoundTripper, to string, credential proxy.Credential, body []byte) outcome {
+	header := http.Header{}
+	sign(header, credential, body)
+	return send(ctx, transport, to, header, body)
+}
+
+// send sends a body to a webhook's URL. Redirects are not followed: they are
+// answers like any other that is not 2xx.
+func send(ctx context.Context, transport http.RoundTripper, to string, header http.Header, body []byte) (o outcome) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	start := time.Now()
@@ -71,7 +78,7 @@ func post(ctx context.Context, transport http.RoundTripper, to string, credentia
 	if err != nil {
 		return outcome{err: withoutURL(err)}
 	}
-	sign(req.Header, credential, body)
+	req.Header = header.Clone()
 	client := http.Client{Transport: transport, CheckRedirect: keepRedirect}
 	resp, err := client.Do(req)
 	if err != nil {

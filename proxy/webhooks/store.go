@@ -14,7 +14,7 @@ import (
 // The outbox on disk: one bucket of the gateway's database.
 //
 //	webhooks/
-//	  told/                        subject → nothing
+//	  told/                        subject → its legs, one byte
 //	  receivers/ID/about           JSON of about
 //	  receivers/ID/pending/SEQ     letter
 //	  receivers/ID/requests/SEQ    attempted; SEQ is its first letter's

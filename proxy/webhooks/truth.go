@@ -51,6 +51,14 @@ func (s subject) gone() proxy.WebhookType {
 	return proxy.WebhookChannelVacated
 }
 
+// came returns the type of the event that tells of its arrival.
+func (s subject) came() proxy.WebhookType {
+	if s.member {
+		return proxy.WebhookMemberAdded
+	}
+	return proxy.WebhookChannelOccupied
+}
+
 // kind returns the kind of record that reports its arrival.
 func (s subject) kind() proxy.Kind {
 	if s.member {
@@ -59,22 +67,44 @@ func (s subject) kind() proxy.Kind {
 	return proxy.KindOccupied
 }
 
+// legs is a set of the sides of an app. A subject is there as long as it is on
+// one of them.
+type legs uint8
+
+const (
+	onEngine legs = 1 << iota
+	onVendor      // by the word of the upstream's own webhooks
+)
+
+// legOf returns the side that a record tells of.
+func legOf(r proxy.Record) legs {
+	if r.Leg == proxy.LegVendor {
+		return onVendor
+	}
+	return onEngine
+}
+
+// standing is what receivers believe of a subject: that it is there. on says
+// on which legs it really is, saved what the disk has of that.
+type standing struct {
+	on, saved legs
+	due       time.Time // when receivers are told that it has left; zero while it is there
+}
+
 // truth is what receivers have been told of channels and members, and what
 // they will have to be told when a delay ends. It belongs to one goroutine.
 type truth struct {
 	// shared: other nodes tell of the same subjects. Then told has departures
 	// only, as an arrival here may be followed by a departure elsewhere.
 	shared bool
-	// told has every subject that receivers believe to be there. The value is
-	// zero for one that is, and for one that has left the time at which
-	// receivers are told so.
-	told map[subject]time.Time
+	told   map[subject]standing // every subject that receivers believe to be there
 	// leaving has the departures in the order of their times. One whose time
 	// differs from told's was overtaken by a return.
 	leaving []departure
 	alone   map[subject]bool          // departures that no other node knows of
 	missed  map[proxy.Topic]time.Time // when the latest cache miss was told
 	swept   time.Time                 // when missed was last cleared of old entries
+	vendor  vendorNews
 }
 
 type departure struct {
@@ -83,30 +113,55 @@ type departure struct {
 }
 
 func newTruth(shared bool) *truth {
-	return &truth{shared: shared, told: map[subject]time.Time{}, alone: map[subject]bool{}, missed: map[proxy.Topic]time.Time{}}
+	return &truth{
+		shared: shared, told: map[subject]standing{}, alone: map[subject]bool{}, missed: map[proxy.Topic]time.Time{}, vendor: newVendorNews(),
+	}
 }
 
-// arrive notes that a subject is there, and reports whether that is news.
-func (t *truth) arrive(s subject) (news bool) {
-	_, known := t.told[s]
+// arrive notes that a subject is on a leg, and reports whether that it is
+// there is news.
+func (t *truth) arrive(s subject, leg legs) (news bool) {
+	st, known := t.told[s]
 	if t.shared {
 		delete(t.told, s)
 		return !known
 	}
-	t.told[s] = time.Time{}
+	t.told[s] = standing{on: st.on | leg, saved: st.saved}
 	return !known
 }
 
-// depart notes that a subject left, which becomes news at due unless it
-// returns. It reports whether the subject had been unknown until now.
-func (t *truth) depart(s subject, due time.Time) (unknown bool) {
-	earlier, known := t.told[s]
-	if known && !earlier.IsZero() && !t.shared {
-		return false // it had left already; of several nodes, another may have seen it return
+// depart notes that a subject left a leg. If it was the last one, that becomes
+// news at due unless the subject returns, and depart reports true.
+func (t *truth) depart(s subject, leg legs, due time.Time) (leaving bool) {
+	st, known := t.told[s]
+	switch {
+	case t.shared: // another node may have seen it return
+	case known && st.on&^leg != 0:
+		st.on &^= leg
+		t.told[s] = st
+		return false
+	case known && st.on == 0, !known && t.vendor.ended(s):
+		return false // it had left already
 	}
-	t.told[s] = due
+	t.told[s] = standing{saved: st.saved, due: due}
 	t.leaving = append(t.leaving, departure{s, due})
-	return !known || t.shared
+	return true
+}
+
+// unsaved returns what the disk is to have of a subject that receivers believe
+// to be there, if it has something else. One that is leaving is kept as if it
+// was on the engine, whose sockets are gone after a restart.
+func (t *truth) unsaved(s subject) (on legs, differs bool) {
+	st := t.told[s]
+	if on = st.on; on == 0 {
+		on = onEngine
+	}
+	if on == st.saved {
+		return on, false
+	}
+	st.saved = on
+	t.told[s] = st
+	return on, true
 }
 
 // departed returns the subjects whose departure is news now, in the order in
@@ -115,18 +170,24 @@ func (t *truth) departed(now time.Time) (gone []subject) {
 	for len(t.leaving) > 0 && !t.leaving[0].due.After(now) {
 		d := t.leaving[0]
 		t.leaving = t.leaving[1:]
-		if t.told[d.subject].Equal(d.due) {
-			delete(t.told, d.subject)
+		if t.told[d.subject].due.Equal(d.due) {
+			t.end(d.subject, now)
 			gone = append(gone, d.subject)
 		}
 	}
 	return gone
 }
 
+// end forgets a subject of which receivers know that it has left.
+func (t *truth) end(s subject, now time.Time) {
+	delete(t.told, s)
+	t.vendor.end(s, now)
+}
+
 // nextDeparture returns when departed may next have something to return.
 func (t *truth) nextDeparture() (time.Time, bool) {
 	for len(t.leaving) > 0 {
-		if d := t.leaving[0]; t.told[d.subject].Equal(d.due) {
+		if d := t.leaving[0]; t.told[d.subject].due.Equal(d.due) {
 			return d.due, true
 		}
 		t.leaving = t.leaving[1:]

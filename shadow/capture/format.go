@@ -17,6 +17,57 @@ type header struct {
 	Format   string    `json:"format"`
 	Redacted bool      `json:"redacted"`
 	Began    time.Time `json:"began"`
+	App      *appLine  `json:"app,omitempty"`
+}
+
+// appLine is what of an app decides which legs its channels have.
+type appLine struct {
+	ID       string        `json:"id"`
+	Stage    proxy.Stage   `json:"stage"`
+	Upstream bool          `json:"upstream,omitempty"` // it has one; which is nobody's business here
+	Rules    []ruleLine    `json:"rules,omitempty"`
+	Backends []backendLine `json:"backends,omitempty"`
+}
+
+type ruleLine struct {
+	Channels string      `json:"channels"`
+	Stage    proxy.Stage `json:"stage"`
+}
+
+type backendLine struct {
+	Name     string     `json:"name"`
+	Role     proxy.Role `json:"role"`
+	Channels []string   `json:"channels"`
+	Sample   float64    `json:"sample"`
+}
+
+func describe(app *proxy.App) *appLine {
+	if app == nil {
+		return nil
+	}
+	l := &appLine{ID: app.ID, Stage: app.Stage, Upstream: app.Upstream != nil}
+	for _, r := range app.Rules {
+		l.Rules = append(l.Rules, ruleLine{Channels: r.Channels, Stage: r.Stage})
+	}
+	for _, b := range app.Backends {
+		l.Backends = append(l.Backends, backendLine{Name: b.Name, Role: b.Role, Channels: b.Channels, Sample: b.Sample})
+	}
+	return l
+}
+
+func (l *appLine) app() *proxy.App {
+	app := proxy.Defaults()
+	app.ID, app.Stage = l.ID, l.Stage
+	if l.Upstream {
+		app.Upstream = new(proxy.Upstream)
+	}
+	for _, r := range l.Rules {
+		app.Rules = append(app.Rules, proxy.Rule{Channels: r.Channels, Stage: r.Stage})
+	}
+	for _, b := range l.Backends {
+		app.Backends = append(app.Backends, proxy.Backend{Name: b.Name, Role: b.Role, Channels: b.Channels, Sample: b.Sample})
+	}
+	return &app
 }
 
 // line is one record. Times are Unix nanoseconds.

@@ -47,6 +47,15 @@ func (c *Reader) Redacted() bool { return c.header.Redacted }
 // Began returns when the capture was begun.
 func (c *Reader) Began() time.Time { return c.header.Began }
 
+// App returns the captured app, as far as the comparison needs it; nil when
+// the file does not say.
+func (c *Reader) App() *proxy.App {
+	if c.header.App == nil {
+		return nil
+	}
+	return c.header.App.app()
+}
+
 // Next returns the next record, and io.EOF after the last.
 func (c *Reader) Next() (proxy.Record, error) {
 	var l line

@@ -30,9 +30,7 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 	for _, p := range ev.Pairs {
 		r.Pairs = append(r.Pairs, buildPair(p))
 	}
-	r.Exceptions = except(r, meta.Rules)
-	r.Suggestions = suggest(r)
-	r.Verdict = judge(r)
+	r.Accept(meta.Rules)
 	return r
 }
 

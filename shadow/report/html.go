@@ -33,6 +33,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"presenceStrip": presenceStrip,
 		"differs":       func(d Decision) bool { return d.differs() },
 		"duration":      func(s float64) string { return span(seconds(s)) },
+		"rulesYAML":     rulesYAML,
 		"words":         func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(page)
 	if err != nil {

@@ -48,6 +48,7 @@ type Run struct {
 	Stage          string    `json:"stage"`
 	Legs           []string  `json:"legs"`
 	ConfigDigest   string    `json:"config_digest,omitempty"`
+	RulesDigest    string    `json:"ignore_rules_digest,omitempty"`
 	GatewayVersion string    `json:"gateway_version,omitempty"`
 	Generated      time.Time `json:"generated"`
 }

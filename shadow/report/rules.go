@@ -2,9 +2,12 @@ package report
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +20,11 @@ import (
 // Rule is a difference that somebody accepted, why, and until when. Empty
 // matchers match everything.
 type Rule struct {
-	Candidate string   `json:"candidate,omitempty" yaml:"candidate"` // leg
-	Pattern   string   `json:"pattern,omitempty" yaml:"pattern"`     // channel pattern as in the report; "*" is a wildcard
-	Event     string   `json:"event,omitempty" yaml:"event"`         // event name; "*" is a wildcard
-	Finding   string   `json:"finding" yaml:"finding"`               // one of Findings
-	Paths     []string `json:"paths,omitempty" yaml:"paths"`         // payload_differs: only where all that differs is among these
+	Candidate string   `json:"candidate,omitempty" yaml:"candidate,omitempty"` // leg
+	Pattern   string   `json:"pattern,omitempty" yaml:"pattern,omitempty"`     // channel pattern as in the report; "*" is a wildcard
+	Event     string   `json:"event,omitempty" yaml:"event,omitempty"`         // event name; "*" is a wildcard
+	Finding   string   `json:"finding" yaml:"finding"`                         // one of Findings
+	Paths     []string `json:"paths,omitempty" yaml:"paths,omitempty,flow"`    // payload_differs: only where all that differs is among these
 	Reason    string   `json:"reason" yaml:"reason"`
 	Owner     string   `json:"owner" yaml:"owner"`
 	Expires   string   `json:"expires" yaml:"expires"` // date, such as 2026-12-31; the rule holds through that day, UTC
@@ -44,6 +47,15 @@ const (
 // Findings returns the names of the findings that a rule can excuse.
 func Findings() []string {
 	return []string{"missing", "duplicate", "reordered", "payload_differs", "extra", "rejected"}
+}
+
+// rulesYAML writes rules as a file of them has it.
+func rulesYAML(rules []Rule) (string, error) {
+	text, err := yaml.Marshal(rules)
+	if err != nil {
+		return "", fmt.Errorf("write ignore rules: %w", err)
+	}
+	return string(text), nil
 }
 
 // maxRules bounds a file of rules, in bytes.
@@ -140,9 +152,37 @@ func (c *Cell) accept(finding string, n int64) {
 	c.Accepted[finding] += n
 }
 
-// except applies the rules to all cells.
+// Accept puts rules in the place of those that the report was judged by, and
+// judges it anew. What was seen is not touched: every figure still counts what
+// a rule excuses, and without the rule it is a finding again.
+func (r *Report) Accept(rules []Rule) {
+	for i := range r.Pairs {
+		p := &r.Pairs[i]
+		p.Total.Accepted = nil
+		for k := range p.Cells {
+			p.Cells[k].Accepted = nil
+		}
+	}
+	r.Run.RulesDigest = rulesDigest(rules)
+	r.Exceptions = except(r, rules)
+	r.Suggestions = suggest(r)
+	r.Verdict = judge(r)
+}
+
+// rulesDigest names a list of rules; empty when there are none.
+func rulesDigest(rules []Rule) string {
+	text, err := json.Marshal(rules)
+	if err != nil || len(rules) == 0 {
+		return "" // rules are text all through: they can be encoded
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(text))
+}
+
+// except applies the rules to all cells, in their order: a finding is excused
+// by the first that covers it.
 func except(r *Report, rules []Rule) []Exception {
 	out := []Exception{}
+	taken := make(map[*Cell]map[string]bool) // signatures excused already
 	for _, rule := range rules {
 		x := Exception{Rule: rule, State: ruleUnused}
 		if rule.expired(r.Run.Generated) {
@@ -151,7 +191,7 @@ func except(r *Report, rules []Rule) []Exception {
 			continue
 		}
 		for i := range r.Pairs {
-			x.Hits += rule.apply(&r.Pairs[i])
+			x.Hits += rule.apply(&r.Pairs[i], taken)
 		}
 		if x.Hits > 0 {
 			x.State = ruleInForce
@@ -162,7 +202,7 @@ func except(r *Report, rules []Rule) []Exception {
 }
 
 // apply excuses what the rule covers of a pair, and returns how much that is.
-func (r *Rule) apply(p *Pair) int64 {
+func (r *Rule) apply(p *Pair, taken map[*Cell]map[string]bool) int64 {
 	var hits int64
 	for i := range p.Cells {
 		c := &p.Cells[i]
@@ -171,7 +211,10 @@ func (r *Rule) apply(p *Pair) int64 {
 		}
 		n := c.unexcused(r.Finding)
 		if len(r.Paths) > 0 {
-			n = min(n, r.covered(c.Payload.Signatures))
+			if taken[c] == nil {
+				taken[c] = make(map[string]bool)
+			}
+			n = min(n, r.cover(c.Payload.Signatures, taken[c]))
 		}
 		c.accept(r.Finding, n)
 		hits += n
@@ -180,13 +223,16 @@ func (r *Rule) apply(p *Pair) int64 {
 	return hits
 }
 
-// covered sums the signatures all of whose paths the rule names.
-func (r *Rule) covered(signatures map[string]int64) int64 {
+// cover sums the signatures all of whose paths the rule names, and takes them
+// from the rules that follow.
+func (r *Rule) cover(signatures map[string]int64, taken map[string]bool) int64 {
 	var n int64
 	for signature, k := range signatures {
-		if !slices.ContainsFunc(strings.Split(signature, ","), func(path string) bool { return !slices.Contains(r.Paths, path) }) {
-			n += k
+		if taken[signature] || slices.ContainsFunc(strings.Split(signature, ","), func(path string) bool { return !slices.Contains(r.Paths, path) }) {
+			continue
 		}
+		taken[signature] = true
+		n += k
 	}
 	return n
 }
@@ -203,7 +249,8 @@ func suggest(r *Report) []Rule {
 		p := &r.Pairs[i]
 		for k := range p.Cells {
 			c := &p.Cells[k]
-			for signature, n := range c.Payload.Signatures {
+			for _, signature := range slices.Sorted(maps.Keys(c.Payload.Signatures)) {
+				n := c.Payload.Signatures[signature]
 				if float64(n) < suggestAbove*float64(c.Expected) || strings.HasPrefix(signature, "(") || c.unexcused("payload_differs") == 0 {
 					continue
 				}

@@ -195,6 +195,9 @@ func footer(b *bytes.Buffer, r *Report) {
 			fmt.Fprintf(b, "ignore rule of %s for %s on %s is %s\n", x.Owner, x.Finding, cmp.Or(x.Pattern, "*"), x.State)
 		}
 	}
+	if n := len(r.Suggestions); n > 0 {
+		fmt.Fprintf(b, "%d differences look like a matter of course; the JSON and HTML forms suggest ignore rules for them\n", n)
+	}
 	m := r.Measurement
 	path := "not known"
 	if p := r.Coverage.PublishPath; p != nil {

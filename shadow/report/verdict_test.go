@@ -1,6 +1,8 @@
 package report
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -283,5 +285,50 @@ func TestDiff(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the changes do not say %q:\n%s", want, text.String())
 		}
+	}
+}
+
+func TestAFindingIsExcusedOnce(t *testing.T) {
+	rule := func(paths ...string) Rule {
+		return Rule{Finding: "payload_differs", Paths: paths, Reason: "set on the way", Owner: "ann", Expires: "2026-11-30"}
+	}
+	dead := Rule{Finding: "missing", Pattern: "nowhere-*", Reason: "r", Owner: "bob", Expires: "2026-11-30"}
+	late := Rule{Finding: "payload_differs", Reason: "r", Owner: "cid", Expires: "2026-10-31"}
+	r := Build(made{minutes: 1, perCell: 100, faults: func(pattern string, _ int) shadow.Counts {
+		if pattern == "ticker-{int}" {
+			return shadow.Counts{PayloadDiffers: 10, Signatures: map[string]int64{"sent_at": 6, "price": 4}}
+		}
+		return shadow.Counts{}
+	}}.evidence(), Gates{}, Meta{Generated: start, Rules: []Rule{rule("sent_at"), rule("sent_at", "request_id"), dead, late}})
+	var got []string
+	for _, x := range r.Exceptions {
+		got = append(got, fmt.Sprint(x.Owner, " ", x.State, " ", x.Hits))
+	}
+	if want := []string{"ann in force 6", "ann unused 0", "bob unused 0", "cid expired 0"}; !slices.Equal(got, want) {
+		t.Errorf("exceptions %q, want %q", got, want)
+	}
+	if failing := failed(r.Verdict); !slices.Contains(failing, "payload_differs") {
+		t.Errorf("failed gates %v: the four differences in price are excused by nobody", failing)
+	}
+	if r.Pairs[0].Total.PayloadDiffers != 10 {
+		t.Errorf("%d payload differences are reported, want all 10: a rule takes nothing away from what was seen", r.Pairs[0].Total.PayloadDiffers)
+	}
+}
+
+func TestRulesCanBeTakenBack(t *testing.T) {
+	week := func() shadow.Evidence {
+		return stretch(made{minutes: 60, perCell: 2000, faults: func(string, int) shadow.Counts { return shadow.Counts{Duplicate: 2} }}.evidence())
+	}
+	bare := Build(week(), Gates{}, Meta{Generated: start})
+	r := Build(week(), Gates{}, Meta{Generated: start})
+	r.Accept([]Rule{{Finding: "duplicate", Reason: "clients drop repeats by id", Owner: "ann", Expires: "2026-11-30"}})
+	if r.Verdict.State != ReadyWithExceptions || r.Run.RulesDigest == "" {
+		t.Errorf("with the rule: %s, digest %q, want READY_WITH_EXCEPTIONS and a digest", r.Verdict.State, r.Run.RulesDigest)
+	}
+	if err := Verify(r); err != nil {
+		t.Error(err)
+	}
+	if r.Accept(nil); !reflect.DeepEqual(r, bare) {
+		t.Errorf("without the rule again: %s, want the report as it was: %s", r.Verdict.State, bare.Verdict.State)
 	}
 }

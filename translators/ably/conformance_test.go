@@ -1,21 +1,15 @@
 package ably_test
 
 import (
-	"os"
 	"testing"
 	"time"
 
-	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/translators/ably"
 	"github.com/offramp/offramp/translators/ably/ablytest"
 	"github.com/offramp/offramp/translators/translatortest"
 )
 
 func TestConformance(t *testing.T) {
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, tc := range map[string]struct {
 		encoding string
 		process  bool
@@ -26,12 +20,12 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			options := translatortest.Options{
-				Patience:   10 * time.Second,
+				Patience:   5 * time.Second,
 				Throughput: 200, // the kit keeps to the declared rate, which allows for a little more than 500
 			}
 			if tc.process {
 				t.Parallel() // after those in this process, whose goroutines are counted
-				options.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+				options.Command = translatortest.Self(t)
 			} else {
 				options.Translator = ably.New()
 			}

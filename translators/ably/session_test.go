@@ -15,12 +15,13 @@ import (
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/ably"
 	"github.com/offramp/offramp/translators/ably/ablytest"
+	"github.com/offramp/offramp/translators/translatortest"
 )
 
 func items(from, to int, channel string) []translators.Envelope {
 	var all []translators.Envelope
 	for i := from; i <= to; i++ {
-		all = append(all, item(uint64(i), channel, fmt.Sprint(i)))
+		all = append(all, translatortest.Item(uint64(i), channel, fmt.Sprint(i)))
 	}
 	return all
 }
@@ -29,7 +30,7 @@ func TestEventsThatAreThereTogetherAreOnePublish(t *testing.T) {
 	server := standIn(t, ablytest.Options{})
 	s := open(t, proxy.RoleMirror, settings(server))
 	batch := append(items(1, 40, "a"), items(41, 60, "b")...)
-	if got := codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+	if got := translatortest.Codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
 		t.Fatalf("results %s", got)
 	}
 	if got := server.Publishes(); got != 2 {
@@ -47,11 +48,11 @@ func TestPublishesStayWithinTheSize(t *testing.T) {
 	s := open(t, proxy.RoleMirror, settings(server))
 	var batch []translators.Envelope
 	for i := range 10 {
-		batch = append(batch, item(uint64(i+1), "a", strings.Repeat("x", 20_000)))
+		batch = append(batch, translatortest.Item(uint64(i+1), "a", strings.Repeat("x", 20_000)))
 	}
-	batch = append(batch, item(11, "a", strings.Repeat("x", 65_500)), item(12, "a", "small"))
+	batch = append(batch, translatortest.Item(11, "a", strings.Repeat("x", 65_500)), translatortest.Item(12, "a", "small"))
 	want := strings.Repeat("OK ", 10) + "REJECTED_SIZE OK"
-	if got := codes(s.Publish(t.Context(), batch)); got != want {
+	if got := translatortest.Codes(s.Publish(t.Context(), batch)); got != want {
 		t.Errorf("results %s, want %s", got, want)
 	}
 	if got := server.Publishes(); got != 4 {
@@ -62,21 +63,21 @@ func TestPublishesStayWithinTheSize(t *testing.T) {
 func TestRepeatsArriveOnce(t *testing.T) {
 	server := standIn(t, ablytest.Options{})
 	s := open(t, proxy.RoleMirror, settings(server))
-	w := subscribe(t, s, "a")
+	w := translatortest.Watch(t, s, "a")
 	for name, batch := range map[string][]translators.Envelope{"one": items(1, 1, "a"), "several": items(2, 9, "a")} {
 		for range 2 {
-			if got := codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+			if got := translatortest.Codes(s.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
 				t.Fatalf("%s: results %s", name, got)
 			}
 		}
 	}
 	// What goes further than an earlier publish is not taken for it.
 	s.Publish(t.Context(), items(2, 12, "a"))
-	waitFor(t, "the last event", func() bool {
-		seen := w.delivered()
+	translatortest.WaitFor(t, "the last event", func() bool {
+		seen := w.Delivered()
 		return len(seen) > 0 && seen[len(seen)-1].ID.Seq == 12
 	})
-	if got := len(w.delivered()); got != 9+11 {
+	if got := len(w.Delivered()); got != 9+11 {
 		t.Errorf("%d events, want 9 without repeats and then 11", got)
 	}
 }
@@ -115,7 +116,7 @@ func TestBeyondTheRateIsThrottledNotLost(t *testing.T) {
 		for i := range 4 {
 			got = append(got, s.Publish(t.Context(), items(i+1, i+1, "a"))...)
 		}
-		if c := codes(got); c != "OK OK THROTTLED THROTTLED" {
+		if c := translatortest.Codes(got); c != "OK OK THROTTLED THROTTLED" {
 			t.Errorf("results %s", c)
 		}
 		if !strings.Contains(got[3].Detail, "42911") {
@@ -127,9 +128,9 @@ func TestBeyondTheRateIsThrottledNotLost(t *testing.T) {
 func TestChannelsAreSpreadOverConnections(t *testing.T) {
 	server := standIn(t, ablytest.Options{ChannelsPerConnection: 3})
 	s := open(t, proxy.RoleShadow, settings(server, "channels_per_connection", 3))
-	var watchers []*watcher
+	var watchers []*translatortest.Watcher
 	for i := range 7 {
-		watchers = append(watchers, subscribe(t, s, fmt.Sprintf("c%d", i)))
+		watchers = append(watchers, translatortest.Watch(t, s, fmt.Sprintf("c%d", i)))
 	}
 	if got := server.Connections(); got != 3 {
 		t.Errorf("%d connections for 7 channels at 3 each, want 3", got)
@@ -138,7 +139,7 @@ func TestChannelsAreSpreadOverConnections(t *testing.T) {
 		s.Publish(t.Context(), items(i+1, i+1, fmt.Sprintf("c%d", i)))
 	}
 	for i, w := range watchers {
-		waitFor(t, fmt.Sprintf("the event on c%d", i), func() bool { return len(w.delivered()) == 1 })
+		translatortest.WaitFor(t, fmt.Sprintf("the event on c%d", i), func() bool { return len(w.Delivered()) == 1 })
 	}
 }
 
@@ -146,19 +147,19 @@ func TestABridgeDoesNotHearItself(t *testing.T) {
 	server := standIn(t, ablytest.Options{ChannelsPerConnection: 1})
 	bridge := open(t, proxy.RoleBridge, settings(server, "channels_per_connection", 1))
 	other := open(t, proxy.RoleMirror, settings(server))
-	first, second := subscribe(t, bridge, "a"), subscribe(t, bridge, "b")
+	first, second := translatortest.Watch(t, bridge, "a"), translatortest.Watch(t, bridge, "b")
 	bridge.Publish(t.Context(), append(items(1, 1, "a"), items(2, 2, "b")...))
 	other.Publish(t.Context(), append(items(3, 3, "a"), items(4, 4, "b")...))
-	waitFor(t, "the foreign events", func() bool { return len(first.delivered()) > 0 && len(second.delivered()) > 0 })
-	if a, b := first.delivered()[0].ID.Seq, second.delivered()[0].ID.Seq; a != 3 || b != 4 {
+	translatortest.WaitFor(t, "the foreign events", func() bool { return len(first.Delivered()) > 0 && len(second.Delivered()) > 0 })
+	if a, b := first.Delivered()[0].ID.Seq, second.Delivered()[0].ID.Seq; a != 3 || b != 4 {
 		t.Errorf("the bridge was shown events %d and %d, want 3 and 4", a, b)
 	}
 }
 
 func TestWhatAblyDoesToConnections(t *testing.T) {
-	gaps := func(w *watcher) int {
+	gaps := func(w *translatortest.Watcher) int {
 		n := 0
-		for _, s := range w.told() {
+		for _, s := range w.Told() {
 			if s.State == translators.StateGap {
 				n++
 			}
@@ -178,20 +179,20 @@ func TestWhatAblyDoesToConnections(t *testing.T) {
 			server := standIn(t, ablytest.Options{})
 			s := open(t, proxy.RoleShadow, settings(server))
 			other := open(t, proxy.RoleMirror, settings(server))
-			w := subscribe(t, s, "a")
+			w := translatortest.Watch(t, s, "a")
 			began := time.Now()
 			tc.fault(server)
 			sent := 0
-			waitFor(t, "an event after the fault", func() bool {
+			translatortest.WaitFor(t, "an event after the fault", func() bool {
 				if sent++; sent%20 == 1 {
 					other.Publish(t.Context(), items(sent, sent, "a"))
 				}
-				return len(w.delivered()) > 0 && gaps(w) >= tc.gaps
+				return len(w.Delivered()) > 0 && gaps(w) >= tc.gaps
 			})
 			if got := gaps(w); got != tc.gaps {
-				t.Errorf("%d holes were told, want %d: %+v", got, tc.gaps, w.told())
+				t.Errorf("%d holes were told, want %d: %+v", got, tc.gaps, w.Told())
 			}
-			for _, state := range w.told() {
+			for _, state := range w.Told() {
 				if state.State == translators.StateGap && (state.From.Before(began) || state.To.Before(state.From)) {
 					t.Errorf("the hole is said to be from %v to %v, and began after %v", state.From, state.To, began)
 				}
@@ -205,10 +206,10 @@ func TestRightsAreToldApart(t *testing.T) {
 	server.Deny("private:secret")
 	s := open(t, proxy.RoleMirror, settings(server))
 	got := s.Publish(t.Context(), append(items(1, 1, "private-secret"), items(2, 2, "open")...))
-	if codes(got) != "REJECTED_AUTH OK" {
-		t.Errorf("results %s", codes(got))
+	if translatortest.Codes(got) != "REJECTED_AUTH OK" {
+		t.Errorf("results %s", translatortest.Codes(got))
 	}
-	_, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-secret", &watcher{})
+	_, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-secret", &translatortest.Watcher{})
 	if err == nil || !strings.Contains(err.Error(), "not permitted") {
 		t.Errorf("Subscribe: %v, want Ably's refusal", err)
 	}
@@ -225,7 +226,7 @@ func TestPresenceIsFull(t *testing.T) {
 	if err := s.(translators.Presencer).SetMembers(t.Context(), "presence-a", want[:1]); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "one member", func() bool {
+	translatortest.WaitFor(t, "one member", func() bool {
 		o, err := s.(translators.Querier).Query(t.Context(), "presence-a")
 		return err == nil && len(o.Members) == 1
 	})
@@ -275,10 +276,10 @@ func TestReportTellsOfADeadConnection(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the report of it", func() bool { return !reporter.Report().Healthy })
+	translatortest.WaitFor(t, "the report of it", func() bool { return !reporter.Report().Healthy })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if got := codes(s.Publish(ctx, items(1, 2, "a"))); got != "TRANSIENT TRANSIENT" {
+	if got := translatortest.Codes(s.Publish(ctx, items(1, 2, "a"))); got != "TRANSIENT TRANSIENT" {
 		t.Errorf("results %s while Ably is away, want TRANSIENT", got)
 	}
 	if d := reporter.Report().Detail; strings.Contains(d, "access_token=app") {

@@ -16,24 +16,14 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/offramp/offramp/plugins"
-	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/proxy"
-	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/centrifugo"
 	"github.com/offramp/offramp/translators/translatortest"
 )
 
-// TestMain makes the test binary the plugin when it is run as "BINARY plugin".
-func TestMain(m *testing.M) {
-	if len(os.Args) != 2 || os.Args[1] != "plugin" {
-		os.Exit(m.Run())
-	}
-	if err := plugins.Serve(centrifugo.New()); err != nil {
-		os.Exit(1)
-	}
-}
+// TestMain makes the test binary the plugin, too.
+func TestMain(m *testing.M) { translatortest.Main(m, centrifugo.New()) }
 
 const (
 	apiKey      = "api-key-of-centrifugo"
@@ -122,10 +112,6 @@ func settings(s server) translators.Settings {
 }
 
 func TestConformance(t *testing.T) {
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, process := range []bool{false, true} {
 		t.Run(fmt.Sprintf("process=%v", process), func(t *testing.T) {
 			s := startServer(t, "")
@@ -134,7 +120,7 @@ func TestConformance(t *testing.T) {
 				return func() { s = startServer(t, strings.TrimPrefix(s.url, "http://")) }, nil
 			}}
 			if process {
-				o.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+				o.Command = translatortest.Self(t)
 			} else {
 				o.Translator = centrifugo.New()
 			}
@@ -145,14 +131,7 @@ func TestConformance(t *testing.T) {
 
 func open(t *testing.T, s translators.Settings) translators.Session {
 	t.Helper()
-	session, err := centrifugo.New().Open(context.Background(), translators.Binding{
-		App: "1", Backend: "centrifugo", Role: proxy.RoleShadow, Gateway: "offramp", Settings: s, Log: zerolog.Nop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = session.Close(context.Background()) })
-	return session
+	return translatortest.Open(t, centrifugo.New(), proxy.RoleShadow, s)
 }
 
 func TestAnUnknownNamespaceIsRefusedAsSuch(t *testing.T) {
@@ -169,21 +148,12 @@ func TestSubscriptionsSpreadOverConnections(t *testing.T) {
 	s["channels_per_connection"] = 3
 	session := open(t, s)
 	for i := range 7 {
-		stop, err := session.(translators.Subscriber).Subscribe(context.Background(), protocol.ChannelName(fmt.Sprint("room-", i)), nobody{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stop()
+		translatortest.Watch(t, session, fmt.Sprint("room-", i))
 	}
 	if n := session.(translators.Reporter).Report().Counters["centrifugo_connections"]; n != 3 {
 		t.Errorf("%d connections for 7 channels, 3 on each, want 3", n)
 	}
 }
-
-type nobody struct{}
-
-func (nobody) Deliver(translators.Envelope)   {}
-func (nobody) State(translators.ChannelState) {}
 
 func TestOpenSaysWhatToChange(t *testing.T) {
 	s := startServer(t, "")

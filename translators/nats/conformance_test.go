@@ -2,7 +2,6 @@ package nats_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
@@ -15,11 +14,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	process := host.Command{Path: executable, Args: []string{"plugin"}}
+	process := translatortest.Self(t)
 	password := proxy.NewSecret("p4ssw0rd-of-nats")
 	for name, o := range map[string]struct {
 		server   natsserver.Options

@@ -16,25 +16,18 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
 
-	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/proxy"
-	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/nats"
+	"github.com/offramp/offramp/translators/translatortest"
 )
 
 // TestMain makes the test binary a NATS server when it is run as "BINARY
 // nats-server PORT", and thus a server of its own that can be killed, and the
 // plugin when it is run as "BINARY plugin".
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "plugin" {
-		if err := plugins.Serve(nats.New()); err != nil {
-			os.Exit(1)
-		}
-		return
-	}
 	if len(os.Args) != 3 || os.Args[1] != "nats-server" {
-		os.Exit(m.Run())
+		translatortest.Main(m, nats.New())
 	}
 	var port int
 	if _, err := fmt.Sscan(os.Args[2], &port); err != nil {
@@ -48,48 +41,6 @@ func TestMain(m *testing.M) {
 	server.ReadyForConnections(10 * time.Second)
 	fmt.Println(server.ClientURL())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
-}
-
-// watcher is an observer that tells what it is shown.
-type watcher struct {
-	mu     sync.Mutex
-	items  []translators.Envelope
-	states []translators.State
-}
-
-func (w *watcher) Deliver(e translators.Envelope) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.items = append(w.items, e)
-}
-
-func (w *watcher) State(s translators.ChannelState) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.states = append(w.states, s.State)
-}
-
-func (w *watcher) delivered() []translators.Envelope {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]translators.Envelope(nil), w.items...)
-}
-
-func (w *watcher) told() []translators.State {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append([]translators.State(nil), w.states...)
-}
-
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 // embedded starts a server within the test.
@@ -113,52 +64,19 @@ func embedded(t *testing.T, o *natsserver.Options) *natsserver.Server {
 
 func open(t *testing.T, settings translators.Settings) translators.Session {
 	t.Helper()
-	s, err := nats.New().Open(context.Background(), translators.Binding{
-		App: "app", Backend: "nats", Role: proxy.RoleShadow, Gateway: "offramp", Settings: settings, Log: zerolog.Nop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close(context.Background()) })
-	return s
-}
-
-func item(seq uint64, channel, data string) translators.Envelope {
-	return translators.Envelope{
-		ID: proxy.EventID{Node: 1, Seq: seq}, App: "app", Channel: protocol.ChannelName(channel), Event: "message",
-		Data: []byte(data), Origin: "offramp",
-	}
-}
-
-func codes(results []translators.Result) string {
-	texts := make([]string, len(results))
-	for i, r := range results {
-		texts[i] = r.Code.String()
-	}
-	return strings.Join(texts, " ")
-}
-
-func subscribe(t *testing.T, s translators.Session, channel string) *watcher {
-	t.Helper()
-	w := &watcher{}
-	stop, err := s.(translators.Subscriber).Subscribe(context.Background(), protocol.ChannelName(channel), w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
-	return w
+	return translatortest.Open(t, nats.New(), proxy.RoleShadow, settings)
 }
 
 func TestSession(t *testing.T) {
 	t.Run("what is published is observed, byte for byte", func(t *testing.T) {
 		s := open(t, translators.Settings{"url": embedded(t, &natsserver.Options{}).ClientURL()})
-		w := subscribe(t, s, "private-a..b")
-		sent := item(1, "private-a..b", "\x00\xff not JSON")
-		if got := codes(s.Publish(context.Background(), []translators.Envelope{sent})); got != "OK" {
+		w := translatortest.Watch(t, s, "private-a..b")
+		sent := translatortest.Item(1, "private-a..b", "\x00\xff not JSON")
+		if got := translatortest.Codes(s.Publish(context.Background(), []translators.Envelope{sent})); got != "OK" {
 			t.Fatalf("results %s, want OK", got)
 		}
-		waitFor(t, "the delivery", func() bool { return len(w.delivered()) == 1 })
-		got := w.delivered()[0]
+		translatortest.WaitFor(t, "the delivery", func() bool { return len(w.Delivered()) == 1 })
+		got := w.Delivered()[0]
 		if got.ID != sent.ID || got.Event != sent.Event || string(got.Data) != string(sent.Data) || got.Origin != "offramp" {
 			t.Errorf("delivered %+v, want %+v", got, sent)
 		}
@@ -166,8 +84,8 @@ func TestSession(t *testing.T) {
 
 	t.Run("too large an item is refused, and those around it pass", func(t *testing.T) {
 		s := open(t, translators.Settings{"url": embedded(t, &natsserver.Options{MaxPayload: 1024}).ClientURL()})
-		batch := []translators.Envelope{item(1, "a", "small"), item(2, "a", strings.Repeat("x", 2000)), item(3, "a", "small")}
-		if got := codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_SIZE OK" {
+		batch := []translators.Envelope{translatortest.Item(1, "a", "small"), translatortest.Item(2, "a", strings.Repeat("x", 2000)), translatortest.Item(3, "a", "small")}
+		if got := translatortest.Codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_SIZE OK" {
 			t.Errorf("results %s", got)
 		}
 	})
@@ -180,11 +98,11 @@ func TestSession(t *testing.T) {
 			},
 		}}})
 		s := open(t, translators.Settings{"url": server.ClientURL(), "user": "u", "password": "p"})
-		batch := []translators.Envelope{item(1, "open", "x"), item(2, "secret", "x"), item(3, "open", "x")}
-		if got := codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_AUTH OK" {
+		batch := []translators.Envelope{translatortest.Item(1, "open", "x"), translatortest.Item(2, "secret", "x"), translatortest.Item(3, "open", "x")}
+		if got := translatortest.Codes(s.Publish(context.Background(), batch)); got != "OK REJECTED_AUTH OK" {
 			t.Errorf("results %s", got)
 		}
-		if _, err := s.(translators.Subscriber).Subscribe(context.Background(), "secret", &watcher{}); err == nil {
+		if _, err := s.(translators.Subscriber).Subscribe(context.Background(), "secret", &translatortest.Watcher{}); err == nil {
 			t.Error("the subscription was confirmed without permission")
 		}
 	})
@@ -192,17 +110,17 @@ func TestSession(t *testing.T) {
 	t.Run("JetStream recognises a repeat, and observers see it once", func(t *testing.T) {
 		server := embedded(t, &natsserver.Options{JetStream: true, StoreDir: t.TempDir()})
 		s := open(t, translators.Settings{"url": server.ClientURL(), "mode": "jetstream"})
-		w := subscribe(t, s, "a")
-		first, second := item(1, "a", "x"), item(2, "a", "y")
-		if got := codes(s.Publish(context.Background(), []translators.Envelope{first, second})); got != "OK OK" {
+		w := translatortest.Watch(t, s, "a")
+		first, second := translatortest.Item(1, "a", "x"), translatortest.Item(2, "a", "y")
+		if got := translatortest.Codes(s.Publish(context.Background(), []translators.Envelope{first, second})); got != "OK OK" {
 			t.Fatalf("results %s", got)
 		}
-		if got := codes(s.Publish(context.Background(), []translators.Envelope{first})); got != "DUPLICATE" {
+		if got := translatortest.Codes(s.Publish(context.Background(), []translators.Envelope{first})); got != "DUPLICATE" {
 			t.Errorf("results %s for the repeat, want DUPLICATE", got)
 		}
-		s.Publish(context.Background(), []translators.Envelope{item(3, "a", "z")})
-		waitFor(t, "the deliveries", func() bool { return len(w.delivered()) >= 3 })
-		if got := w.delivered(); len(got) != 3 || got[2].ID.Seq != 3 {
+		s.Publish(context.Background(), []translators.Envelope{translatortest.Item(3, "a", "z")})
+		translatortest.WaitFor(t, "the deliveries", func() bool { return len(w.Delivered()) >= 3 })
+		if got := w.Delivered(); len(got) != 3 || got[2].ID.Seq != 3 {
 			t.Errorf("%d deliveries, want 3, the last of them the last sent", len(got))
 		}
 	})
@@ -210,10 +128,10 @@ func TestSession(t *testing.T) {
 	t.Run("a server that goes away is told, and nothing is acknowledged meanwhile", func(t *testing.T) {
 		url, kill := separate(t, natsserver.RANDOM_PORT)
 		s := open(t, translators.Settings{"url": url, "timeout": "500ms"})
-		w := subscribe(t, s, "a")
+		w := translatortest.Watch(t, s, "a")
 		kill()
-		waitFor(t, "the disconnection", func() bool { return len(w.told()) == 1 })
-		if got := codes(s.Publish(context.Background(), []translators.Envelope{item(1, "a", "x"), item(2, "b", "x")})); got != "TRANSIENT TRANSIENT" {
+		translatortest.WaitFor(t, "the disconnection", func() bool { return len(w.Told()) == 1 })
+		if got := translatortest.Codes(s.Publish(context.Background(), []translators.Envelope{translatortest.Item(1, "a", "x"), translatortest.Item(2, "b", "x")})); got != "TRANSIENT TRANSIENT" {
 			t.Errorf("results %s while the server is away, want TRANSIENT", got)
 		}
 		if r := s.(translators.Reporter).Report(); r.Healthy {
@@ -224,14 +142,14 @@ func TestSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = separate(t, port)
-		waitFor(t, "the reconnection", func() bool { return len(w.told()) == 2 })
-		if got := w.told(); got[0] != translators.StateDetached || got[1] != translators.StateAttached {
+		translatortest.WaitFor(t, "the reconnection", func() bool { return len(w.Told()) == 2 })
+		if got := w.Told(); got[0].State != translators.StateDetached || got[1].State != translators.StateAttached {
 			t.Errorf("states %v, want DETACHED and ATTACHED", got)
 		}
-		if got := codes(s.Publish(context.Background(), []translators.Envelope{item(3, "a", "x")})); got != "OK" {
+		if got := translatortest.Codes(s.Publish(context.Background(), []translators.Envelope{translatortest.Item(3, "a", "x")})); got != "OK" {
 			t.Errorf("results %s after the reconnection, want OK", got)
 		}
-		waitFor(t, "a delivery again", func() bool { return len(w.delivered()) == 1 })
+		translatortest.WaitFor(t, "a delivery again", func() bool { return len(w.Delivered()) == 1 })
 	})
 }
 

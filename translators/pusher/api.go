@@ -43,12 +43,20 @@ func (a *api) path(resource string) string { return "/apps/" + a.config.AppID + 
 
 // client returns Pusher's own client for requests that end with ctx, which the
 // library does not know.
-func (a *api) client(ctx context.Context) *pusherhttp.Client {
+func (a *api) client(ctx context.Context) *pusherhttp.Client { return a.clientVia(ctx, "") }
+
+// clientVia returns one that says, where via is not empty, which gateways the
+// events have come through. The vendor does not mind; another gateway does.
+func (a *api) clientVia(ctx context.Context, via string) *pusherhttp.Client {
 	return &pusherhttp.Client{
 		AppID: a.config.AppID, Key: a.config.Key, Secret: a.config.Secret.Reveal(), Host: a.config.apiHost(), Secure: a.config.TLS,
 		OverrideMaxMessagePayloadKB: (a.config.EventBytes + 1023) / 1024,
 		HTTPClient: &http.Client{Timeout: a.config.Timeout, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-			return a.roundTrip(r.WithContext(ctx))
+			r = r.WithContext(ctx)
+			if via != "" {
+				r.Header.Set(protocol.ViaHeader, via)
+			}
+			return a.roundTrip(r)
 		})},
 	}
 }
@@ -127,7 +135,7 @@ func (a *api) probe(ctx context.Context) error {
 // publish publishes events in one request. Events for a user go alone.
 func (a *api) publish(ctx context.Context, events []event) error {
 	if user, ok := events[0].Channel.UserID(); ok {
-		return plain(a.client(ctx).SendToUser(user, events[0].Event, events[0].Data))
+		return plain(a.clientVia(ctx, viaOf(events)).SendToUser(user, events[0].Event, events[0].Data))
 	}
 	batch := make([]pusherhttp.Event, len(events))
 	for i, e := range events {
@@ -140,7 +148,7 @@ func (a *api) publish(ctx context.Context, events []event) error {
 			batch[i].SocketID = &id
 		}
 	}
-	_, err := a.client(ctx).TriggerBatch(batch)
+	_, err := a.clientVia(ctx, viaOf(events)).TriggerBatch(batch)
 	return plain(err)
 }
 
@@ -155,7 +163,19 @@ func (a *api) publishSealed(ctx context.Context, events []event) error {
 		body = appendEvent(body, e.Envelope, e.except)
 	}
 	body = append(body, "]}"...)
-	return a.post(ctx, a.path("batch_events"), body)
+	return a.post(ctx, a.path("batch_events"), body, viaOf(events))
+}
+
+// viaOf returns the trace of events that are published in one request: that
+// of the one that has come farthest.
+func viaOf(events []event) string {
+	farthest := events[0]
+	for _, e := range events {
+		if e.Hops > farthest.Hops {
+			farthest = e
+		}
+	}
+	return protocol.Via(farthest.Origin, farthest.Hops)
 }
 
 // appendEvent appends an event as the API takes it.
@@ -171,7 +191,7 @@ func appendEvent(dst []byte, e translators.Envelope, except protocol.SocketID) [
 
 // post sends a signed request (vendor documentation: "Authenticating
 // requests").
-func (a *api) post(ctx context.Context, path string, body []byte) error {
+func (a *api) post(ctx context.Context, path string, body []byte, via string) error {
 	params := []protocol.Param{
 		{Key: "auth_key", Value: a.config.Key},
 		{Key: "auth_timestamp", Value: strconv.FormatInt(time.Now().Unix(), 10)},
@@ -194,6 +214,9 @@ func (a *api) post(ctx context.Context, path string, body []byte) error {
 		return fmt.Errorf("make a request to the API: %w", plain(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if via != "" {
+		req.Header.Set(protocol.ViaHeader, via)
+	}
 	_, err = a.roundTrip(req) //nolint:bodyclose // roundTrip has read and closed it
 	return plain(err)
 }

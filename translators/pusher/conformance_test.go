@@ -1,19 +1,13 @@
 package pusher_test
 
 import (
-	"os"
 	"testing"
 
-	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/translators/pusher"
 	"github.com/offramp/offramp/translators/translatortest"
 )
 
 func TestConformance(t *testing.T) {
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, tc := range map[string]struct {
 		start   func(*testing.T) peer
 		process bool
@@ -27,7 +21,7 @@ func TestConformance(t *testing.T) {
 			options := translatortest.Options{}
 			if tc.process {
 				t.Parallel() // after those in this process, whose goroutines are counted
-				options.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+				options.Command = translatortest.Self(t)
 			} else {
 				options.Translator = pusher.New()
 			}

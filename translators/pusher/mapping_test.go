@@ -9,6 +9,7 @@ import (
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/translatortest"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -17,12 +18,12 @@ var update = flag.Bool("update", false, "rewrite golden files")
 func TestMapping(t *testing.T) {
 	settings := (&scripted{}).start(t).settings()
 	s := open(t, proxy.RoleMirror, settings)
-	client := item(5, "presence-room", `{"typing":true}`)
+	client := translatortest.Item(5, "presence-room", `{"typing":true}`)
 	client.Event, client.Kind, client.UserID, client.Except = "client-typing", translators.KindClientEvent, "7", "1.2"
 	var got strings.Builder
 	for _, e := range []translators.Envelope{
-		item(1, "room", `{"a":"<b> & c"}`), item(2, "private-cache-orders.eu;1", "not \"JSON\"\n"),
-		item(3, "private-encrypted-x", `{"nonce":"n","ciphertext":"c=="}`), item(4, "#server-to-user-7", "{}"), client,
+		translatortest.Item(1, "room", `{"a":"<b> & c"}`), translatortest.Item(2, "private-cache-orders.eu;1", "not \"JSON\"\n"),
+		translatortest.Item(3, "private-encrypted-x", `{"nonce":"n","ciphertext":"c=="}`), translatortest.Item(4, "#server-to-user-7", "{}"), client,
 	} {
 		native, losses := s.(translators.Previewer).Preview(e)
 		fmt.Fprintf(&got, "%s %s on %s\n  %s\n  %s\n", e.Kind, e.Event, e.Channel, native.Destination, native.Body)

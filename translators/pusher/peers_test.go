@@ -12,22 +12,14 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/integration/harness"
-	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/pusher"
+	"github.com/offramp/offramp/translators/translatortest"
 )
 
-// TestMain makes the test binary the plugin when it is run as "BINARY plugin".
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == "plugin" {
-		if err := plugins.Serve(pusher.New()); err != nil {
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
+// TestMain makes the test binary the plugin, too.
+func TestMain(m *testing.M) { translatortest.Main(m, pusher.New()) }
 
 // peer is a server that speaks Pusher's protocol.
 type peer struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +20,9 @@ import (
 
 	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/proxy"
-	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/pusher"
+	"github.com/offramp/offramp/translators/translatortest"
 )
 
 // scripted is a server whose answers a test chooses.
@@ -65,67 +66,9 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// watcher is an observer that tells what it is shown.
-type watcher struct {
-	mu     sync.Mutex
-	items  []translators.Envelope
-	states []translators.ChannelState
-}
-
-func (w *watcher) Deliver(e translators.Envelope) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.items = append(w.items, e)
-}
-
-func (w *watcher) State(s translators.ChannelState) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.states = append(w.states, s)
-}
-
-func (w *watcher) seen() (items []translators.Envelope, states []translators.ChannelState) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return append(items, w.items...), append(states, w.states...)
-}
-
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain for %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
 func open(t *testing.T, role proxy.Role, settings translators.Settings) translators.Session {
 	t.Helper()
-	s, err := pusher.New().Open(t.Context(), translators.Binding{
-		App: "app", Backend: "other", Role: role, Gateway: "offramp", Settings: settings, Log: zerolog.Nop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close(context.Background()) })
-	return s
-}
-
-func item(seq uint64, channel, data string) translators.Envelope {
-	return translators.Envelope{
-		ID: proxy.EventID{Node: 1, Seq: seq}, App: "app", Channel: protocol.ChannelName(channel), Event: "message",
-		Data: []byte(data), Origin: "offramp",
-	}
-}
-
-func codes(results []translators.Result) string {
-	texts := make([]string, len(results))
-	for i, r := range results {
-		texts[i] = r.Code.String()
-	}
-	return strings.Join(texts, " ")
+	return translatortest.Open(t, pusher.New(), role, settings)
 }
 
 func TestPublishTellsWhatTheAPIMeans(t *testing.T) {
@@ -145,7 +88,7 @@ func TestPublishTellsWhatTheAPIMeans(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "{}")
 	}
-	three := []translators.Envelope{item(1, "a", "1"), item(2, "a", "bad"), item(3, "a", "3")}
+	three := []translators.Envelope{translatortest.Item(1, "a", "1"), translatortest.Item(2, "a", "bad"), translatortest.Item(3, "a", "3")}
 	for name, tc := range map[string]struct {
 		answer   http.HandlerFunc
 		batch    []translators.Envelope
@@ -160,7 +103,7 @@ func TestPublishTellsWhatTheAPIMeans(t *testing.T) {
 		"one that the API minds is found":       {oneBad, three, "OK UNSUPPORTED OK", 4},
 		"a failing server stops what is behind": {status(http.StatusBadGateway), repeat(25, "a"), strings.TrimSpace(strings.Repeat("TRANSIENT ", 25)), 1},
 		"more than ten are several requests":    {nil, repeat(25, "a"), strings.TrimSpace(strings.Repeat("OK ", 25)), 3},
-		"a user's events go alone":              {nil, []translators.Envelope{item(1, "#server-to-user-7", "1"), item(2, "a", "2"), item(3, "a", "3")}, "OK OK OK", 2},
+		"a user's events go alone":              {nil, []translators.Envelope{translatortest.Item(1, "#server-to-user-7", "1"), translatortest.Item(2, "a", "2"), translatortest.Item(3, "a", "3")}, "OK OK OK", 2},
 		"a refusal hidden behind status 200": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, `{"error":"The payload size is too big.","code":413}`)
 		}, three[:1], "REJECTED_SIZE", 1},
@@ -169,7 +112,7 @@ func TestPublishTellsWhatTheAPIMeans(t *testing.T) {
 			server := &scripted{http: tc.answer}
 			s := open(t, proxy.RoleMirror, server.start(t).settings())
 			results := s.Publish(t.Context(), tc.batch)
-			if got := codes(results); got != tc.want {
+			if got := translatortest.Codes(results); got != tc.want {
 				t.Errorf("results %s, want %s", got, tc.want)
 			}
 			if len(server.requests) != tc.requests {
@@ -190,7 +133,7 @@ func TestPublishTellsWhatTheAPIMeans(t *testing.T) {
 func repeat(n int, channel string) []translators.Envelope {
 	var items []translators.Envelope
 	for i := range n {
-		items = append(items, item(uint64(i+1), channel, "x"))
+		items = append(items, translatortest.Item(uint64(i+1), channel, "x"))
 	}
 	return items
 }
@@ -201,7 +144,7 @@ func TestPublishRefusesWhatTheOtherSideWould(t *testing.T) {
 	settings["event_bytes"], settings["channel_name_length"] = 5, 10
 	s := open(t, proxy.RoleMirror, settings)
 	alter := func(change func(*translators.Envelope)) translators.Envelope {
-		e := item(1, "a", "x")
+		e := translatortest.Item(1, "a", "x")
 		change(&e)
 		return e
 	}
@@ -209,13 +152,13 @@ func TestPublishRefusesWhatTheOtherSideWould(t *testing.T) {
 		item translators.Envelope
 		want translators.Code
 	}{
-		"data of the largest size":   {item(1, "a", "12345"), translators.CodeOK},
-		"data that is too large":     {item(1, "a", "123456"), translators.CodeRejectedSize},
-		"a name that is too long":    {item(1, "elevenchars", "x"), translators.CodeRejectedName},
-		"a name with a space":        {item(1, "a b", "x"), translators.CodeRejectedName},
+		"data of the largest size":   {translatortest.Item(1, "a", "12345"), translators.CodeOK},
+		"data that is too large":     {translatortest.Item(1, "a", "123456"), translators.CodeRejectedSize},
+		"a name that is too long":    {translatortest.Item(1, "elevenchars", "x"), translators.CodeRejectedName},
+		"a name with a space":        {translatortest.Item(1, "a b", "x"), translators.CodeRejectedName},
 		"no event name":              {alter(func(e *translators.Envelope) { e.Event = "" }), translators.CodeRejectedName},
 		"a long event name":          {alter(func(e *translators.Envelope) { e.Event = strings.Repeat("e", 201) }), translators.CodeRejectedName},
-		"data that is not text":      {item(1, "a", "\xff"), translators.CodeUnsupported},
+		"data that is not text":      {translatortest.Item(1, "a", "\xff"), translators.CodeUnsupported},
 		"a member's arrival":         {alter(func(e *translators.Envelope) { e.Kind = translators.KindPresenceJoin }), translators.CodeUnsupported},
 		"a deadline that has passed": {alter(func(e *translators.Envelope) { e.Deadline = time.Now() }), translators.CodeExpired},
 	} {
@@ -234,7 +177,7 @@ func TestRateIsKeptAndToldApart(t *testing.T) {
 	s := open(t, proxy.RoleMirror, settings)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	got := codes(s.Publish(ctx, repeat(30, "a")))
+	got := translatortest.Codes(s.Publish(ctx, repeat(30, "a")))
 	if want := strings.TrimSpace(strings.Repeat("OK ", 10) + strings.Repeat("THROTTLED ", 20)); got != want {
 		t.Errorf("results %s, want %s", got, want)
 	}
@@ -274,7 +217,7 @@ func TestTap(t *testing.T) {
 			confirm(conn)
 		}}
 		s := open(t, proxy.RoleShadow, server.start(t).settings())
-		w := &watcher{}
+		w := &translatortest.Watcher{}
 		stop, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-a", w)
 		if err != nil {
 			t.Fatal(err)
@@ -282,8 +225,8 @@ func TestTap(t *testing.T) {
 		defer stop()
 		before := time.Now()
 		cut <- struct{}{}
-		waitFor(t, "the reconnection", func() bool { _, states := w.seen(); return len(states) == 2 })
-		_, states := w.seen()
+		translatortest.WaitFor(t, "the reconnection", func() bool { return len(w.Told()) == 2 })
+		states := w.Told()
 		if states[0].State != translators.StateDetached || states[1].State != translators.StateAttached || states[0].From.After(before) {
 			t.Errorf("told %+v, want DETACHED from before %v and ATTACHED", states, before)
 		}
@@ -302,7 +245,7 @@ func TestTap(t *testing.T) {
 				_, _, _ = conn.ReadMessage()
 			}}
 			s := open(t, proxy.RoleShadow, server.start(t).settings())
-			_, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-a", &watcher{})
+			_, err := s.(translators.Subscriber).Subscribe(t.Context(), "private-a", &translatortest.Watcher{})
 			if err == nil || !strings.Contains(err.Error(), "no such luck") {
 				t.Errorf("Subscribe: %v, want what the server said", err)
 			}
@@ -313,7 +256,7 @@ func TestTap(t *testing.T) {
 		settings := (&scripted{}).start(t).settings()
 		delete(settings, "tap_user_id")
 		s := open(t, proxy.RoleShadow, settings)
-		_, err := s.(translators.Subscriber).Subscribe(t.Context(), "presence-a", &watcher{})
+		_, err := s.(translators.Subscriber).Subscribe(t.Context(), "presence-a", &translatortest.Watcher{})
 		if err == nil || !strings.Contains(err.Error(), "settings.tap_user_id") {
 			t.Errorf("Subscribe: %v, want the setting's name", err)
 		}
@@ -327,7 +270,7 @@ func TestTap(t *testing.T) {
 		p := server.start(t)
 		before := goleak.IgnoreCurrent()
 		s := open(t, proxy.RoleShadow, p.settings())
-		if _, err := s.(translators.Subscriber).Subscribe(t.Context(), "a", &watcher{}); err != nil {
+		if _, err := s.(translators.Subscriber).Subscribe(t.Context(), "a", &translatortest.Watcher{}); err != nil {
 			t.Fatal(err)
 		}
 		s.Publish(t.Context(), repeat(3, "a"))
@@ -342,7 +285,7 @@ func TestBridgeExcludesItsTap(t *testing.T) {
 	p := secondOfframp(t)
 	bridge := open(t, proxy.RoleBridge, p.settings())
 	other := open(t, proxy.RoleMirror, p.settings())
-	w := &watcher{}
+	w := &translatortest.Watcher{}
 	stop, err := bridge.(translators.Subscriber).Subscribe(t.Context(), "private-a", w)
 	if err != nil {
 		t.Fatal(err)
@@ -350,13 +293,37 @@ func TestBridgeExcludesItsTap(t *testing.T) {
 	defer stop()
 	for _, s := range []translators.Session{bridge, other} {
 		data := fmt.Sprint(s == other)
-		if got := codes(s.Publish(t.Context(), []translators.Envelope{item(1, "private-a", data)})); got != "OK" {
+		if got := translatortest.Codes(s.Publish(t.Context(), []translators.Envelope{translatortest.Item(1, "private-a", data)})); got != "OK" {
 			t.Fatalf("results %s", got)
 		}
 	}
-	waitFor(t, "the foreign event", func() bool { items, _ := w.seen(); return len(items) > 0 })
-	if items, _ := w.seen(); string(items[0].Data) != "true" {
+	translatortest.WaitFor(t, "the foreign event", func() bool { return len(w.Delivered()) > 0 })
+	if items := w.Delivered(); string(items[0].Data) != "true" {
 		t.Errorf("first was delivered %q: the bridge's own", items[0].Data)
+	}
+}
+
+func TestRequestsSayWhatTheyCameThrough(t *testing.T) {
+	var via []string
+	s := &scripted{}
+	s.http = func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		via = append(via, r.Header.Get("CDN-Loop"))
+		_, _ = io.WriteString(w, "{}")
+	}
+	session := open(t, proxy.RoleBridge, s.start(t).settings())
+	near, far := translatortest.Item(1, "private-a", "1"), translatortest.Item(2, "private-a", "2")
+	near.Origin, near.Hops, far.Origin, far.Hops = "offramp-1", 1, "offramp-2", 3
+	sealed := translatortest.Item(3, "private-encrypted-a", "3")
+	sealed.Origin, sealed.Hops = "offramp-1", 2
+	for _, batch := range [][]translators.Envelope{{near, far}, {sealed}} {
+		if got := translatortest.Codes(session.Publish(t.Context(), batch)); strings.Trim(got, "OK ") != "" {
+			t.Fatalf("results %s", got)
+		}
+	}
+	if want := []string{"offramp-2;hops=3", "offramp-1;hops=2"}; !slices.Equal(via, want) {
+		t.Errorf("requests came through %q, want %q", via, want)
 	}
 }
 
@@ -368,7 +335,7 @@ func TestQuery(t *testing.T) {
 			if o, err := q.Query(t.Context(), "presence-a"); err != nil || o.Occupied {
 				t.Errorf("an empty channel: %+v, %v", o, err)
 			}
-			stop, err := s.(translators.Subscriber).Subscribe(t.Context(), "presence-a", &watcher{})
+			stop, err := s.(translators.Subscriber).Subscribe(t.Context(), "presence-a", &translatortest.Watcher{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -14,23 +13,14 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"github.com/offramp/offramp/plugins"
-	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/redis"
 	"github.com/offramp/offramp/translators/translatortest"
 )
 
-// TestMain makes the test binary the plugin when it is run as "BINARY plugin".
-func TestMain(m *testing.M) {
-	if len(os.Args) != 2 || os.Args[1] != "plugin" {
-		os.Exit(m.Run())
-	}
-	if err := plugins.Serve(redis.New()); err != nil {
-		os.Exit(1)
-	}
-}
+// TestMain makes the test binary the plugin, too.
+func TestMain(m *testing.M) { translatortest.Main(m, redis.New()) }
 
 const password = "p4ssw0rd-of-redis"
 
@@ -81,10 +71,6 @@ func settings(s server, mode string) translators.Settings {
 }
 
 func TestConformance(t *testing.T) {
-	executable, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, mode := range []string{"pubsub", "streams"} {
 		for _, process := range []bool{false, true} {
 			t.Run(fmt.Sprintf("mode=%s/process=%v", mode, process), func(t *testing.T) {
@@ -97,7 +83,7 @@ func TestConformance(t *testing.T) {
 					return func() { s = startServer(t, s.address) }, nil
 				}}
 				if process {
-					o.Command = host.Command{Path: executable, Args: []string{"plugin"}}
+					o.Command = translatortest.Self(t)
 				} else {
 					o.Translator = redis.New()
 				}
@@ -109,14 +95,7 @@ func TestConformance(t *testing.T) {
 
 func open(t *testing.T, s translators.Settings) translators.Session {
 	t.Helper()
-	session, err := redis.New().Open(context.Background(), translators.Binding{
-		App: "1", Backend: "redis", Role: proxy.RoleShadow, Gateway: "offramp", Settings: s, Log: zerolog.Nop(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = session.Close(context.Background()) })
-	return session
+	return translatortest.Open(t, redis.New(), proxy.RoleShadow, s)
 }
 
 func TestStreamsRecogniseRepeatsAndStayShort(t *testing.T) {
@@ -136,11 +115,11 @@ func TestStreamsRecogniseRepeatsAndStayShort(t *testing.T) {
 	}
 	client := goredis.NewClient(&goredis.Options{Addr: s.address, Password: password})
 	defer client.Close()
-	n, err := client.XLen(ctx, "offramp:1:room").Result()
+	n, err := client.XLen(ctx, "offramp:app:room").Result()
 	if err != nil || n < 100 || n > 300 {
 		t.Errorf("the stream has %d entries, %v, want about 100", n, err)
 	}
-	last, err := client.XRevRangeN(ctx, "offramp:1:room", "+", "-", 1).Result()
+	last, err := client.XRevRangeN(ctx, "offramp:app:room", "+", "-", 1).Result()
 	if err != nil || last[0].Values["data"] != "\x00\xff" || last[0].Values["event"] != "e" {
 		t.Errorf("the last entry is %v, %v", last, err)
 	}
@@ -150,7 +129,7 @@ func TestPermissionsAreToldAsSuch(t *testing.T) {
 	s := startServer(t, "")
 	client := goredis.NewClient(&goredis.Options{Addr: s.address, Password: password})
 	defer client.Close()
-	err := client.Do(context.Background(), "ACL", "SETUSER", "limited", "on", ">pw-of-limited", "+ping", "+publish", "&offramp:1:open").Err()
+	err := client.Do(context.Background(), "ACL", "SETUSER", "limited", "on", ">pw-of-limited", "+ping", "+publish", "&offramp:app:open").Err()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,24 +145,15 @@ func TestPermissionsAreToldAsSuch(t *testing.T) {
 func TestForeignMessagesAreShownAsTheyAre(t *testing.T) {
 	s := startServer(t, "")
 	session := open(t, settings(s, "pubsub"))
-	shown := make(observer, 1)
-	stop, err := session.(translators.Subscriber).Subscribe(context.Background(), "room", shown)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stop()
+	w := translatortest.Watch(t, session, "room")
 	client := goredis.NewClient(&goredis.Options{Addr: s.address, Password: password})
 	defer client.Close()
-	client.Publish(context.Background(), "offramp:1:room", `{"not":"ours"}`)
-	if e := <-shown; !e.ID.IsZero() || string(e.Data) != `{"not":"ours"}` {
+	client.Publish(context.Background(), "offramp:app:room", `{"not":"ours"}`)
+	translatortest.WaitFor(t, "the message", func() bool { return len(w.Delivered()) == 1 })
+	if e := w.Delivered()[0]; !e.ID.IsZero() || string(e.Data) != `{"not":"ours"}` {
 		t.Errorf("shown %+v", e)
 	}
 }
-
-type observer chan translators.Envelope
-
-func (o observer) Deliver(e translators.Envelope) { o <- e }
-func (observer) State(translators.ChannelState)   {}
 
 func TestOpenSaysWhatToChange(t *testing.T) {
 	s := startServer(t, "")

@@ -1,6 +1,7 @@
 package translatortest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type peer struct {
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
 	changed  chan struct{} // one token: something came in
+	granted  int           // all that may be shown; 0: granted again as it comes
 
 	mu       sync.Mutex
 	items    []translators.Envelope
@@ -43,16 +45,27 @@ type peer struct {
 	inFlight int
 	batch    uint64
 	sizes    map[uint64]int // items of each batch
+	paced    time.Time      // when the next batch may be sent at the declared rates
 	broken   error          // a stream has ended
 }
 
-// open starts the plugin, anew, and opens a session.
+// open starts the plugin, anew, and opens a session. What it observes is
+// granted again as it comes.
 func (k *kit) open(ctx context.Context, role proxy.Role) (*peer, error) {
+	return k.openGranting(ctx, role, 0)
+}
+
+// openGranting opens a session that may show so many events, and no more; 0:
+// as many as there are.
+func (k *kit) openGranting(ctx context.Context, role proxy.Role, granted int) (*peer, error) {
 	i, err := k.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{kit: k, instance: i, changed: make(chan struct{}, 1), acks: map[uint64]plugins.Ack{}, sizes: map[uint64]int{}}
+	p := &peer{
+		kit: k, instance: i, granted: granted,
+		changed: make(chan struct{}, 1), acks: map[uint64]plugins.Ack{}, sizes: map[uint64]int{},
+	}
 	ctx, p.cancel = context.WithCancel(ctx)
 	if err := p.connect(ctx, role); err != nil {
 		p.close()
@@ -85,7 +98,7 @@ func (p *peer) connect(ctx context.Context, role proxy.Role) error {
 		return err
 	}
 	p.wg.Go(func() { p.fail(p.takeEvents()) })
-	return p.watching.Grant(inboundCredit)
+	return p.watching.Grant(cmp.Or(p.granted, inboundCredit))
 }
 
 func (*peer) beat(ctx context.Context, lease *plugins.LeaseStream) {
@@ -133,7 +146,9 @@ func (p *peer) takeEvents() error {
 		}
 		p.items = append(p.items, in.Items...)
 		p.states = append(p.states, in.States...)
-		p.grant += len(in.Items)
+		if p.granted == 0 {
+			p.grant += len(in.Items)
+		}
 		p.mu.Unlock()
 		p.poke()
 	}
@@ -205,6 +220,9 @@ func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64
 		if err != nil {
 			return numbers, fmt.Errorf("no credit for %d items: %w", n, err)
 		}
+		if err := p.pace(ctx, items[:n]); err != nil {
+			return numbers, err
+		}
 		p.mu.Lock()
 		p.batch++
 		p.inFlight += n
@@ -215,9 +233,6 @@ func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64
 			return numbers, fmt.Errorf("send batch: %w", err)
 		}
 		numbers = append(numbers, number)
-		if err := p.pace(ctx, items[:n]); err != nil {
-			return numbers, err
-		}
 		items = items[n:]
 	}
 	return numbers, nil
@@ -234,9 +249,22 @@ func batchLength(items []translators.Envelope) int {
 	return n
 }
 
-// pace waits as long as the batch takes at the declared rates.
+// pace waits until a batch may be sent at the declared rates, and notes when
+// the next one may.
 func (p *peer) pace(ctx context.Context, batch []translators.Envelope) error {
-	l := p.kit.description.Limits
+	select {
+	case <-time.After(time.Until(p.paced)):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	const margin = 1.25
+	p.paced = time.Now().Add(time.Duration(p.kit.seconds(batch) * margin * float64(time.Second)))
+	return nil
+}
+
+// seconds is how long a batch takes at the declared rates.
+func (k *kit) seconds(batch []translators.Envelope) float64 {
+	l := k.description.Limits
 	var seconds float64
 	if l.PublishesPerSecond > 0 {
 		seconds = float64(len(batch)) / l.PublishesPerSecond
@@ -250,16 +278,7 @@ func (p *peer) pace(ctx context.Context, batch []translators.Envelope) error {
 		}
 		seconds = max(seconds, float64(most)/l.PerChannelPerSecond)
 	}
-	if seconds == 0 {
-		return nil
-	}
-	const margin = 1.25
-	select {
-	case <-time.After(time.Duration(seconds * margin * float64(time.Second))):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return seconds
 }
 
 // results waits for batches' results, in the order of their items.
@@ -403,6 +422,20 @@ func (p *peer) seen(ctx context.Context, items []translators.Envelope) ([]transl
 	return p.observed(), nil
 }
 
+// seesAny waits for one of the items to be shown.
+func (p *peer) seesAny(ctx context.Context, items []translators.Envelope, patience time.Duration) error {
+	wanted := byID(items)
+	checked := 0
+	return p.until(ctx, patience, func() bool {
+		for ; checked < len(p.items); checked++ {
+			if _, ok := wanted[p.items[checked].ID]; ok {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 func first(items []translators.Envelope, missing map[proxy.EventID]bool) string {
 	for _, e := range items {
 		if missing[e.ID] {
@@ -423,13 +456,18 @@ func (p *peer) settle(ctx context.Context) error {
 
 // pair opens a session that publishes and another that observes.
 func (k *kit) pair(ctx context.Context) (publisher, observer *peer, done func(), err error) {
+	return k.pairGranting(ctx, 0)
+}
+
+// pairGranting is pair with an observer that may be shown so many events.
+func (k *kit) pairGranting(ctx context.Context, granted int) (publisher, observer *peer, done func(), err error) {
 	if err := k.needs(translators.FeatureSubscribe); err != nil {
 		return nil, nil, nil, err
 	}
 	if publisher, err = k.open(ctx, proxy.RoleShadow); err != nil {
 		return nil, nil, nil, err
 	}
-	if observer, err = k.open(ctx, proxy.RoleShadow); err != nil {
+	if observer, err = k.openGranting(ctx, proxy.RoleShadow, granted); err != nil {
 		publisher.close()
 		return nil, nil, nil, err
 	}
@@ -460,6 +498,22 @@ func (m *maker) item(channel protocol.ChannelName, data []byte) translators.Enve
 		Lane: laneOf(channel), Seq: m.seq, Origin: gateway, Hops: 1, Ingress: now, Deadline: now.Add(suitePatience),
 	}
 }
+
+// spread makes n items on some channels, in turns, so that a rate per channel
+// does not make them take long.
+func (m *maker) spread(name string, n int) ([]protocol.ChannelName, []translators.Envelope) {
+	channels := make([]protocol.ChannelName, min(n, spreadChannels))
+	for i := range channels {
+		channels[i] = m.kit.channel(fmt.Sprintf("%s-%d", name, i))
+	}
+	items := make([]translators.Envelope, n)
+	for i := range items {
+		items[i] = m.item(channels[i%len(channels)], []byte(`{"n":1}`))
+	}
+	return channels, items
+}
+
+const spreadChannels = 20
 
 // laneOf spreads channels over lanes as a gateway does.
 func laneOf(channel protocol.ChannelName) uint32 {

@@ -296,18 +296,54 @@ func checkCredit(ctx context.Context, k *kit) error {
 	if p.opened.Credit <= 0 {
 		return fmt.Errorf("a credit of %d lets nothing pass", p.opened.Credit)
 	}
-	m := k.maker()
-	var items []translators.Envelope
-	for i := range min(3*p.opened.Credit, k.affordable()) {
-		items = append(items, m.item(k.channel(fmt.Sprintf("credit-%d", i%20)), []byte("{}")))
+	// A little more than the first credit: the rest takes what is granted later.
+	_, items := k.maker().spread("credit", min(p.opened.Credit+p.opened.Credit/8, k.affordable()))
+	if err := p.putSome(ctx, items...); err != nil {
+		return err
 	}
-	return p.putSome(ctx, items...)
+	if k.carries(translators.FeatureSubscribe) {
+		return k.obeysCredit(ctx)
+	}
+	return nil
 }
+
+// obeysCredit checks that no more is shown than the observer has granted.
+func (k *kit) obeysCredit(ctx context.Context) error {
+	publisher, observer, done, err := k.pairGranting(ctx, grantedFirst)
+	if err != nil {
+		return err
+	}
+	defer done()
+	channels, items := k.maker().spread("granted", 5*grantedFirst)
+	if err := observer.watch(ctx, channels...); err != nil {
+		return err
+	}
+	if err := publisher.putOK(ctx, items...); err != nil {
+		return err
+	}
+	if err := observer.until(ctx, k.options.Patience, func() bool { return len(observer.items) >= grantedFirst }); err != nil {
+		return fmt.Errorf("with a credit of %d, %d events were shown: %w", grantedFirst, len(observer.observed()), err)
+	}
+	if err := observer.settle(ctx); err != nil {
+		return err
+	}
+	if n := len(observer.observed()); n > grantedFirst {
+		return fmt.Errorf("with a credit of %d, %d events were shown", grantedFirst, n)
+	}
+	if err := observer.watching.Grant(len(items)); err != nil {
+		return err
+	}
+	_, err = observer.seen(ctx, items)
+	return err
+}
+
+// grantedFirst is the credit of an observer that is slow to read.
+const grantedFirst = 10
 
 // affordable is how many items a suite may send within half a minute at the
 // declared rates, on 20 channels.
 func (k *kit) affordable() int {
-	const seconds, channels = 30, 20
+	const seconds, channels = 30, spreadChannels
 	n := 100_000.0
 	if l := k.description.Limits; l.PublishesPerSecond > 0 {
 		n = min(n, seconds*l.PublishesPerSecond)
@@ -325,7 +361,7 @@ func checkThroughput(ctx context.Context, k *kit) error {
 		return err
 	}
 	defer p.close()
-	const seconds, channels = 2, 20
+	const seconds, channels = 2, spreadChannels
 	floor := k.options.Throughput
 	if l := k.description.Limits; l.PublishesPerSecond > 0 {
 		floor = min(floor, l.PublishesPerSecond/2)
@@ -333,11 +369,7 @@ func checkThroughput(ctx context.Context, k *kit) error {
 	if l := k.description.Limits; l.PerChannelPerSecond > 0 {
 		floor = min(floor, channels*l.PerChannelPerSecond/2)
 	}
-	m := k.maker()
-	var items []translators.Envelope
-	for i := range int(floor * seconds) {
-		items = append(items, m.item(k.channel(fmt.Sprintf("throughput-%d", i%channels)), []byte(`{"n":1}`)))
-	}
+	_, items := k.maker().spread("throughput", int(floor*seconds))
 	began := time.Now()
 	if err := p.putSome(ctx, items...); err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"time"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -14,8 +15,8 @@ import (
 var ErrStopped = errors.New("memory broker: not running")
 
 // Broker delivers every event on the caller's goroutine, before Publish
-// returns. A node of one needs no interest in topics: Subscribe and
-// Unsubscribe do nothing.
+// returns, and keeps what cache channels keep. A node of one needs no interest
+// in topics: Subscribe and Unsubscribe do nothing.
 type Broker struct {
 	seed    maphash.Seed
 	lanes   [lanes]lane
@@ -32,8 +33,10 @@ const lanes = 64
 // lane keeps the events of its topics in order. Padding keeps the locks of
 // two lanes out of one cache line.
 type lane struct {
-	mu sync.Mutex
-	_  [56]byte
+	mu    sync.Mutex
+	order uint64 // of the last event that was kept
+	kept  map[proxy.Topic]kept
+	_     [40]byte
 }
 
 var _ proxy.Broker = (*Broker)(nil)
@@ -41,6 +44,10 @@ var _ proxy.Broker = (*Broker)(nil)
 // NewBroker returns a broker that delivers once it runs.
 func NewBroker() *Broker {
 	return &Broker{seed: maphash.MakeSeed(), running: make(chan struct{})}
+}
+
+func (b *Broker) lane(t proxy.Topic) *lane {
+	return &b.lanes[maphash.String(b.seed, string(t.Channel))%lanes]
 }
 
 // Publish implements proxy.Broker. Before Run it waits for it.
@@ -55,9 +62,12 @@ func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 		return ErrStopped
 	default:
 	}
-	l := &b.lanes[maphash.String(b.seed, string(ev.Topic.Channel))%lanes]
+	l := b.lane(ev.Topic)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if ev.Keeps() {
+		l.keep(ev)
+	}
 	b.deliver(ev)
 	return nil
 }
@@ -72,6 +82,14 @@ func (b *Broker) Unsubscribe(context.Context, proxy.Topic) error { return nil }
 func (b *Broker) Run(ctx context.Context, deliver func(*proxy.Event)) error {
 	b.deliver, b.stopped = deliver, ctx.Done()
 	close(b.running)
-	<-ctx.Done()
-	return nil
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			b.sweep()
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
@@ -13,12 +12,13 @@ import (
 
 // Settings are what a Backend is made of.
 type Settings struct {
-	URL    proxy.Secret  // redis://user:password@host:port/db, or rediss:// for TLS
+	Server
 	Prefix string        // in front of every key and pub/sub channel
 	Node   uint64        // the engine's: events are known by it
 	Lease  time.Duration // 0: DefaultLease
 	// Fenced is called when the others have taken this node for dead: what its
-	// clients were shown since may be untrue.
+	// clients were shown since may be untrue. When it returns, they are on no
+	// channel any more.
 	Fenced func()
 	// Changed is called for each change that is not the answer to a call.
 	Changed func(proxy.Change)
@@ -45,26 +45,25 @@ type Backend struct {
 	Ledger *Ledger
 	// Departures are held back for the webhooks of all nodes.
 	Departures *Departures
+	// Rates are shared by all nodes.
+	Rates *Rates
 
-	client *redis.Client
+	client client
 }
 
 // New returns a node's backend. It connects to nothing.
 func New(s Settings) (*Backend, error) {
-	options, err := redis.ParseURL(s.URL.Reveal())
+	client, err := newClient(s.Server)
 	if err != nil {
-		return nil, errors.New("redis: the URL cannot be used: write redis://host:6379/0, or rediss:// for TLS") // the cause repeats the password
+		return nil, err
 	}
-	options.MaxRetries = -1 // a publish that was tried twice may arrive twice
-	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = timeout, timeout, timeout
-	options.ContextTimeoutEnabled = true
-	options.Protocol = 2
-	options.DisableIdentity = true
 	if s.Lease == 0 {
 		s.Lease = DefaultLease
 	}
-	client := redis.NewClient(options)
-	return &Backend{Broker: newBroker(s, client), Ledger: newLedger(s, client), Departures: &Departures{keys{s.Prefix}, client}, client: client}, nil
+	broker := newBroker(s, client)
+	ledger := newLedger(s, client)
+	ledger.moved = broker.relink
+	return &Backend{Broker: broker, Ledger: ledger, Departures: &Departures{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client}, client: client}, nil
 }
 
 // Healthy returns why the node is not one with the others; nil if it is.

@@ -21,7 +21,7 @@ type Broker struct {
 	// Set at construction.
 	keys     keys
 	node     uint64
-	client   *redis.Client
+	client   client
 	returned func()
 	log      zerolog.Logger
 	seed     maphash.Seed
@@ -56,7 +56,7 @@ const lanes = 64
 
 var _ proxy.Broker = (*Broker)(nil)
 
-func newBroker(s Settings, client *redis.Client) *Broker {
+func newBroker(s Settings, client client) *Broker {
 	return &Broker{
 		keys: keys{s.Prefix}, node: s.Node, client: client, returned: s.Returned, log: s.Log, seed: maphash.MakeSeed(),
 		linked: make(chan struct{}), topics: make(map[string]bool), own: make(map[proxy.EventID]published),
@@ -77,43 +77,66 @@ func (b *Broker) lane(channel string) *sync.RWMutex {
 	return &b.lanes[maphash.String(b.seed, channel)%lanes]
 }
 
-// Publish implements proxy.Broker: one round trip. An event that this node has
-// no subscription to is sent to the node's own channel in the same step.
+// Publish implements proxy.Broker: one round trip.
 func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 	frame := appendFrame(make([]byte, 0, 128+len(ev.Data)), ev)
-	if len(frame) > maxFrame {
+	if len(frame) > maxFrame-maxOrder {
 		return ErrTooLong
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if err := b.await(ctx); err != nil {
-		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
-	}
-	// Whether the caller still waits must not decide who gets the event.
-	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), timeout)
-	defer cancel()
-	channel := b.keys.topicChannel(ev.Topic)
-	lane := b.lane(channel)
-	lane.RLock()
-	defer lane.RUnlock()
-	subscribed, err := b.begin(channel, ev)
-	if err != nil {
-		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
-	}
-	if subscribed {
-		err = b.client.Publish(ctx, channel, frame).Err()
-	} else {
-		_, err = b.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			p.Publish(ctx, channel, frame)
-			p.Publish(ctx, b.keys.nodeChannel(b.node), frame)
-			return nil
-		})
-	}
-	if err != nil {
-		b.doubt(ev.ID)
+	if err := b.publish(ctx, ev, frame); err != nil {
 		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
 	}
 	return nil
+}
+
+// publish sends an event that this node has no subscription to to the node's
+// own channel as well, in the same step.
+func (b *Broker) publish(ctx context.Context, ev *proxy.Event, frame []byte) error {
+	channel, own := b.keys.topicChannel(ev.Topic), b.keys.ownChannel(b.node, ev.Topic)
+	if err := b.ensure(ctx, own); err != nil {
+		return err
+	}
+	// Whether the caller still waits must not decide who gets the event.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	lane := b.lane(channel)
+	lane.RLock()
+	defer lane.RUnlock()
+	subscribed, err := b.begin(channel, own, ev)
+	if err != nil {
+		return err
+	}
+	switch {
+	case subscribed && !ev.Keeps():
+		err = b.client.publish(ctx, channel, frame)
+	case subscribed:
+		err = b.runPublish(ctx, ev, channel, "", frame)
+	default:
+		err = b.runPublish(ctx, ev, channel, own, frame)
+	}
+	if err != nil {
+		b.doubt(ev.ID)
+	}
+	return err
+}
+
+func (b *Broker) runPublish(ctx context.Context, ev *proxy.Event, channel, own string, frame []byte) error {
+	keep := int64(0)
+	if ev.Keeps() {
+		keep = proxy.CacheFor.Milliseconds()
+	}
+	return publishScript.Run(ctx, b.client, []string{b.keys.kept(ev.Topic)}, b.client.publishCommand(), channel, own, keep, frame).Err()
+}
+
+// ensure subscribes to the node's own channel in a bucket, once.
+func (b *Broker) ensure(ctx context.Context, own string) error {
+	b.mu.Lock()
+	confirmed := b.topics[own]
+	b.mu.Unlock()
+	if confirmed {
+		return nil
+	}
+	return b.subscribe(ctx, own)
 }
 
 // await waits for the first link after the start. Later, without one, calls
@@ -128,10 +151,10 @@ func (b *Broker) await(ctx context.Context) error {
 }
 
 // begin notes an event that will come back.
-func (b *Broker) begin(channel string, ev *proxy.Event) (subscribed bool, err error) {
+func (b *Broker) begin(channel, own string, ev *proxy.Event) (subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.link == nil {
+	if b.link == nil || !b.topics[channel] && !b.topics[own] {
 		return false, ErrAway
 	}
 	b.own[ev.ID] = published{event: ev}
@@ -145,6 +168,13 @@ func (b *Broker) takeOwn(id proxy.EventID) *proxy.Event {
 	ev := b.own[id].event
 	delete(b.own, id)
 	return ev
+}
+
+// refuse counts what was not taken from Redis.
+func (b *Broker) refuse(err error) {
+	if b.refused.Add(1) == 1 {
+		b.log.Error().Err(err).Msg("what came from redis is no event; this and further ones are counted")
+	}
 }
 
 // doubt notes that an event may or may not come back.
@@ -162,30 +192,36 @@ func (b *Broker) doubt(id proxy.EventID) {
 
 // Subscribe implements proxy.Broker. It waits for Redis to confirm.
 func (b *Broker) Subscribe(ctx context.Context, t proxy.Topic) error {
+	if err := b.subscribe(ctx, b.keys.topicChannel(t)); err != nil {
+		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
+	}
+	return nil
+}
+
+func (b *Broker) subscribe(ctx context.Context, channel string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := b.await(ctx); err != nil {
-		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
+		return err
 	}
-	channel := b.keys.topicChannel(t)
 	b.mu.Lock()
 	l := b.link
 	if l == nil {
 		b.mu.Unlock()
-		return fmt.Errorf("redis: subscribe to %s: %w", t, ErrAway)
+		return ErrAway
 	}
 	if _, is := b.topics[channel]; !is {
 		b.topics[channel] = false
 	}
 	confirmed := l.await(channel)
 	b.mu.Unlock()
-	err := l.pubsub.Subscribe(ctx, channel)
+	err := l.subscribe(ctx, channel)
 	if err == nil {
 		err = confirmed(ctx)
 	}
 	if err != nil {
 		b.forget(channel)
-		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
+		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -214,10 +250,20 @@ func (b *Broker) Unsubscribe(ctx context.Context, t proxy.Topic) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := l.pubsub.Unsubscribe(ctx, channel); err != nil && !errors.Is(err, redis.ErrClosed) {
+	if err := l.unsubscribe(ctx, channel); err != nil && !errors.Is(err, redis.ErrClosed) {
 		return fmt.Errorf("redis: unsubscribe from %s: %w", t, err)
 	}
 	return nil
+}
+
+// relink gives up the present link: it may be with a server that is the
+// others' no more.
+func (b *Broker) relink() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link != nil {
+		b.link.end(errElsewhere)
+	}
 }
 
 // Run implements proxy.Broker: it holds a link to Redis, and makes another

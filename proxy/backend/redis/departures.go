@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Departures holds back what webhooks tell of departures, for all nodes
 // together. Each call is one round trip.
 type Departures struct {
 	keys   keys
-	client *redis.Client
+	client client
 }
 
 // Hold notes a departure under a key.

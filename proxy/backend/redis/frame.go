@@ -12,9 +12,9 @@ import (
 )
 
 // An event on the bus is one version byte, the publisher, three numbers and
-// eight texts, each text behind its length. It names its app by id and has
+// nine texts, each text behind its length. It names its app by id and has
 // nothing secret in it.
-const frameVersion = 1
+const frameVersion = 2
 
 // Bounds of what is taken from the bus, which is not trusted.
 const (
@@ -38,19 +38,53 @@ func appendFrame(dst []byte, ev *proxy.Event) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Seq)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.At.UnixNano()))
 	for _, text := range [...]string{
-		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin),
+		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin), ev.Via,
 	} {
 		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 	}
 	return append(dst, ev.Data...)
 }
 
+// What a cache channel keeps has its order in front of it, which Redis gives
+// it: a mark, and digits.
+const (
+	orderMark   = 'o'
+	orderDigits = 16
+	maxOrder    = 1 + orderDigits // bytes
+)
+
+// appendOrdered appends an event as Redis keeps it.
+func appendOrdered(dst []byte, ev *proxy.Event) []byte {
+	return appendFrame(fmt.Appendf(dst, "%c%0*d", orderMark, orderDigits, ev.Order), ev)
+}
+
+// cutOrder takes the order off a frame, if it has one.
+func cutOrder(frame string) (order uint64, rest string, err error) {
+	if frame == "" || frame[0] != orderMark {
+		return 0, frame, nil
+	}
+	if len(frame) <= orderDigits {
+		return 0, "", fmt.Errorf("%w: the order is cut off", ErrFrame)
+	}
+	for _, digit := range []byte(frame[1 : 1+orderDigits]) {
+		if digit < '0' || digit > '9' {
+			return 0, "", fmt.Errorf("%w: the order is no number", ErrFrame)
+		}
+		order = 10*order + uint64(digit-'0')
+	}
+	return order, frame[1+orderDigits:], nil
+}
+
 // frameHead is the length of what comes before the texts.
 const frameHead = 2 + 3*8
 
-// parseFrame reads what appendFrame has written. What it returns shares no
-// memory with the frame.
+// parseFrame reads what appendFrame or appendOrdered has written. What it
+// returns shares no memory with the frame.
 func parseFrame(frame string) (*proxy.Event, error) {
+	order, frame, err := cutOrder(frame)
+	if err != nil {
+		return nil, err
+	}
 	if len(frame) < frameHead || len(frame) > maxFrame {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
 	}
@@ -62,8 +96,9 @@ func parseFrame(frame string) (*proxy.Event, error) {
 		Publisher: proxy.Publisher(frame[1]),
 		ID:        proxy.EventID{Node: binary.BigEndian.Uint64(head), Seq: binary.BigEndian.Uint64(head[8:])},
 		At:        time.Unix(0, int64(binary.BigEndian.Uint64(head[16:]))),
+		Order:     order,
 	}
-	var texts [7]string
+	var texts [8]string
 	rest := frame[frameHead:]
 	for i := range texts {
 		var ok bool
@@ -73,7 +108,7 @@ func parseFrame(frame string) (*proxy.Event, error) {
 	}
 	ev.Topic = proxy.Topic{App: texts[0], Channel: protocol.ChannelName(texts[1])}
 	ev.Name, ev.Except, ev.UserID = texts[2], protocol.SocketID(texts[3]), texts[4]
-	ev.Socket, ev.Origin, ev.Data = protocol.SocketID(texts[5]), proxy.Leg(texts[6]), []byte(rest)
+	ev.Socket, ev.Origin, ev.Via, ev.Data = protocol.SocketID(texts[5]), proxy.Leg(texts[6]), texts[7], []byte(rest)
 	if rest == "" {
 		ev.Data = nil
 	}
@@ -105,6 +140,8 @@ func cutText(s string) (text, rest string, ok bool) {
 // fault says what an event cannot have if one of our nodes has published it.
 func fault(ev *proxy.Event) string {
 	switch {
+	case ev.Order != 0 && !ev.Keeps():
+		return "an order for what is not kept"
 	case ev.Publisher > proxy.ByEngine:
 		return "unknown publisher"
 	case ev.Topic.App == "" || len(ev.Topic.App) > maxApp:
@@ -119,6 +156,8 @@ func fault(ev *proxy.Event) string {
 		return "socket id"
 	case len(ev.Origin) > maxLeg:
 		return "origin"
+	case len(ev.Via) > protocol.MaxVia:
+		return "gateways it came through"
 	}
 	return ""
 }

@@ -13,9 +13,15 @@ import (
 func sample() *proxy.Event {
 	return &proxy.Event{
 		ID: proxy.EventID{Node: 1 << 63, Seq: 7}, Topic: proxy.Topic{App: "app", Channel: "private-a"}, Name: "e",
-		Data: []byte("x"), Except: "1.2", UserID: "u", Socket: "3.4", Publisher: proxy.ByClient, Origin: proxy.LegVendor,
+		Data: []byte("x"), Except: "1.2", UserID: "u", Socket: "3.4", Publisher: proxy.ByClient, Origin: proxy.LegVendor, Via: "offramp;node=1",
 		At: time.Unix(0, 12345),
 	}
+}
+
+func toKeep() *proxy.Event {
+	ev := sample()
+	ev.Topic.Channel, ev.Publisher, ev.Order = "cache-a", proxy.ByServer, 1764000000000000
+	return ev
 }
 
 func TestParseFrameRefuses(t *testing.T) {
@@ -27,7 +33,11 @@ func TestParseFrameRefuses(t *testing.T) {
 	}
 	for name, frame := range map[string]string{
 		"nothing":                   "",
-		"another version":           "\x02" + good[1:],
+		"an order cut off":          "o17640",
+		"an order of letters":       "o00000000000000ab" + good,
+		"an order behind an order":  "o0000000000000001o0000000000000001" + good,
+		"an order for no cache":     "o0000000000000001" + good,
+		"another version":           "\x01" + good[1:],
 		"a publisher nobody is":     good[:1] + "\x03" + good[2:],
 		"less than its lengths say": good[:frameHead+3],
 		"a length without end":      good[:frameHead] + strings.Repeat("\xff", 12),
@@ -52,12 +62,18 @@ func FuzzParseFrame(f *testing.F) {
 	f.Add(string(appendFrame(nil, sample())))
 	f.Add(string(appendFrame(nil, &proxy.Event{Topic: proxy.Topic{App: "a", Channel: "#user-1"}, Publisher: proxy.ByEngine, At: time.Unix(0, 0)})))
 	f.Add("\x01\x00")
+	f.Add(string(appendOrdered(nil, toKeep())))
+	f.Add("o1")
 	f.Fuzz(func(t *testing.T, frame string) {
 		ev, err := parseFrame(frame)
 		if err != nil {
 			return
 		}
-		again, err := parseFrame(string(appendFrame(nil, ev)))
+		encode := appendFrame
+		if ev.Order != 0 {
+			encode = appendOrdered
+		}
+		again, err := parseFrame(string(encode(nil, ev)))
 		if err != nil || !reflect.DeepEqual(ev, again) {
 			t.Errorf("%+v becomes %+v, %v", ev, again, err)
 		}

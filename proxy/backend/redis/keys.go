@@ -21,6 +21,13 @@ import (
 //	<bucket>o:<channel>  sorted set of users, by arrival
 //	<bucket>i:<channel>  hash of user: information
 //	<bucket>n:<channel>  hash of user: sockets on all nodes
+//	<bucket>k:<channel>  the event that a cache channel keeps
+//	<bucket>r            when the app's share of publishes is whole again
+//
+// Pub/sub channels are named in the same way:
+//
+//	<bucket>e:<channel>  a channel's events
+//	<bucket>b:<node>     events that only their publisher is to have
 type keys struct{ prefix string }
 
 // buckets is how many buckets an app has. All nodes of a gateway must agree.
@@ -61,12 +68,19 @@ func entry(t proxy.Topic, id protocol.SocketID, userID string) string {
 	return string(id) + " " + strconv.Itoa(len(t.Channel)) + " " + string(t.Channel) + userID
 }
 
-// topicChannel and nodeChannel are the pub/sub channels of a topic's events
-// and of those that only their publisher is to have.
-func (k keys) topicChannel(t proxy.Topic) string {
-	return k.prefix + "e:" + strconv.Itoa(len(t.App)) + ":" + t.App + ":" + string(t.Channel)
+// kept is the key of what a cache channel keeps.
+func (k keys) kept(t proxy.Topic) string { return k.bucketOf(t) + "k:" + string(t.Channel) }
+
+// topicChannel is the pub/sub channel of a topic's events.
+func (k keys) topicChannel(t proxy.Topic) string { return k.bucketOf(t) + "e:" + string(t.Channel) }
+
+// ownChannel is the pub/sub channel of a node's events on topics that it has
+// no subscription to.
+func (k keys) ownChannel(node uint64, t proxy.Topic) string {
+	return k.bucketOf(t) + "b:" + strconv.FormatUint(node, 16)
 }
 
-func (k keys) departure(key string) string { return k.prefix + "d:" + key }
+// share is the key of what an app may still do in this second.
+func (k keys) share(app string) string { return k.bucket(app, 0) + "r" }
 
-func (k keys) nodeChannel(node uint64) string { return k.prefix + "n:" + strconv.FormatUint(node, 16) }
+func (k keys) departure(key string) string { return k.prefix + "d:" + key }

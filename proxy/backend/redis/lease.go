@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +77,8 @@ func (k *keeper) beat(ctx context.Context) {
 		return
 	}
 	if k.server != "" && k.server != server {
-		k.away("redis was started again")
+		k.away("redis was started again, or is another server")
+		k.moved()
 	}
 	k.server = server
 	if k.lease != "" {
@@ -105,17 +105,11 @@ func (k *keeper) beat(ctx context.Context) {
 	}
 }
 
-// identify returns the server's run id, which changes when it is restarted.
+// identify asks Redis who it is.
 func (l *Ledger) identify(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	info, err := l.client.Info(ctx, "server").Result()
-	if err != nil {
-		return "", fmt.Errorf("ask redis who it is: %w", err)
-	}
-	_, rest, _ := strings.Cut(info, "run_id:")
-	id, _, _ := strings.Cut(rest, "\r\n")
-	return id, nil
+	return l.client.identity(ctx)
 }
 
 // renew renews a lease, or begins one.
@@ -153,15 +147,20 @@ func (k *keeper) fence(ctx context.Context) {
 		k.close(t, a)
 	}
 	k.stale = nil // whoever has taken the lease takes them as well
+	k.exact, k.told = false, false
+	k.epoch.Unlock()
+	if k.settings.Fenced != nil {
+		k.settings.Fenced() // before anybody joins under the new lease
+	}
+	k.epoch.Lock()
 	err := k.change(ctx)
-	k.exact, k.told, k.steady = err == nil, err == nil, time.Now()
+	k.told, k.steady = err == nil, time.Now()
 	k.epoch.Unlock()
 	if err != nil {
 		k.log.Warn().Err(err).Msg("no new lease yet")
+		return
 	}
-	if k.settings.Fenced != nil {
-		k.settings.Fenced()
-	}
+	k.finish(ctx)
 }
 
 // change begins a new lease. The caller has epoch.

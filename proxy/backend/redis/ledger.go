@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
@@ -18,8 +17,9 @@ import (
 type Ledger struct {
 	// Set at construction.
 	keys     keys
-	client   *redis.Client
+	client   client
 	settings Settings
+	moved    func() // Redis is another server than before
 	log      zerolog.Logger
 
 	failed chan struct{} // capacity 1: an exchange has failed
@@ -61,7 +61,7 @@ var (
 	_ proxy.Occupancy = (*Ledger)(nil)
 )
 
-func newLedger(s Settings, client *redis.Client) *Ledger {
+func newLedger(s Settings, client client) *Ledger {
 	return &Ledger{
 		keys: keys{s.Prefix}, client: client, settings: s, log: s.Log, failed: make(chan struct{}, 1),
 		topics: make(map[proxy.Topic]*account), apps: make(map[string]bool),

@@ -1,32 +1,137 @@
 package redis
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"github.com/offramp/offramp/proxy"
 )
 
-// link is one connection that receives events.
+// link is what receives events: one connection, or one to each master of a
+// Redis Cluster. It is given up whole, and another one made.
 type link struct {
-	pubsub *redis.PubSub
-	heard  atomic.Int64 // when something was last received, in Unix nanoseconds
+	client client
+	parts  map[string]*part // by address
 
 	mu      sync.Mutex
 	waiting map[string][]chan error // for Redis to confirm a subscription
-	broken  bool
+	leaving map[string]int          // unsubscriptions that Redis has not confirmed
+	ended   error                   // why it was given up; nil: it was not
 }
 
-var errBroken = errors.New("the link has broken")
+// part is one of its connections.
+type part struct {
+	pubsub *redis.PubSub
+	asked  atomic.Int32 // signs of life asked for since something was received
+}
+
+var (
+	errBroken    = errors.New("the link has broken")
+	errElsewhere = errors.New("redis is another server now")
+)
+
+// dial makes a link that is subscribed to channels.
+func dial(ctx context.Context, c client, channels []string) (*link, error) {
+	pubsubs, err := c.pubsubs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{client: c, parts: make(map[string]*part), waiting: make(map[string][]chan error), leaving: make(map[string]int)}
+	for address, pubsub := range pubsubs {
+		l.parts[address] = &part{pubsub: pubsub}
+	}
+	if err := l.open(ctx, channels); err != nil {
+		l.end(err)
+		return nil, err
+	}
+	return l, nil
+}
+
+// open subscribes to channels, and to something else on each connection that
+// has none of them: so it is known to work.
+func (l *link) open(ctx context.Context, channels []string) error {
+	lists := make(map[*part][]string)
+	for _, channel := range channels {
+		p, err := l.part(ctx, channel)
+		if err != nil {
+			return err
+		}
+		lists[p] = append(lists[p], channel)
+	}
+	for _, p := range l.parts {
+		if err := l.openPart(ctx, p, lists[p]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *link) openPart(ctx context.Context, p *part, channels []string) error {
+	if err := p.pubsub.Ping(ctx); err != nil {
+		return fmt.Errorf("reach redis: %w", err)
+	}
+	waiting := make(map[string]bool, len(channels))
+	for _, c := range channels {
+		waiting[c] = true
+	}
+	parts := slices.Collect(slices.Chunk(channels, 512))
+	for {
+		// An event may come in place of a confirmation.
+		msg, err := p.pubsub.ReceiveTimeout(ctx, silence)
+		if err != nil {
+			return fmt.Errorf("wait for subscriptions: %w", err)
+		}
+		if s, ok := msg.(*redis.Subscription); ok {
+			delete(waiting, s.Channel)
+		}
+		if len(parts) > 0 {
+			if err := l.client.subscribe(ctx, p.pubsub, parts[0]...); err != nil {
+				return fmt.Errorf("subscribe: %w", err)
+			}
+			parts = parts[1:]
+		}
+		if len(waiting) == 0 {
+			return nil
+		}
+	}
+}
+
+// part returns the connection on which a channel's events come.
+func (l *link) part(ctx context.Context, channel string) (*part, error) {
+	address, err := l.client.masterOf(ctx, channel)
+	if err != nil {
+		return nil, err
+	}
+	if p := l.parts[address]; p != nil {
+		return p, nil
+	}
+	l.end(errElsewhere)
+	return nil, errElsewhere
+}
+
+func (l *link) subscribe(ctx context.Context, channel string) error {
+	p, err := l.part(ctx, channel)
+	if err != nil {
+		return err
+	}
+	return l.client.subscribe(ctx, p.pubsub, channel)
+}
+
+func (l *link) unsubscribe(ctx context.Context, channel string) error {
+	p, err := l.part(ctx, channel)
+	if err != nil {
+		return nil // the next link will not have it
+	}
+	l.mu.Lock()
+	l.leaving[channel]++
+	l.mu.Unlock()
+	return l.client.unsubscribe(ctx, p.pubsub, channel)
+}
 
 // await returns a function that waits until Redis has confirmed a
 // subscription that is made after this call.
@@ -34,7 +139,7 @@ func (l *link) await(channel string) func(context.Context) error {
 	done := make(chan error, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.broken {
+	if l.ended != nil {
 		done <- errBroken
 	} else {
 		l.waiting[channel] = append(l.waiting[channel], done)
@@ -49,199 +154,109 @@ func (l *link) await(channel string) func(context.Context) error {
 	}
 }
 
-func (l *link) confirm(channel string) {
+// confirm notes what Redis says of a subscription. One that Redis ends by
+// itself is another server's now.
+func (l *link) confirm(s *redis.Subscription) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, done := range l.waiting[channel] {
-		done <- nil
+	switch s.Kind {
+	case "subscribe", "ssubscribe":
+		for _, done := range l.waiting[s.Channel] {
+			done <- nil
+		}
+		delete(l.waiting, s.Channel)
+	case "unsubscribe", "sunsubscribe":
+		if l.leaving[s.Channel] == 0 {
+			return errElsewhere
+		}
+		if l.leaving[s.Channel]--; l.leaving[s.Channel] == 0 {
+			delete(l.leaving, s.Channel)
+		}
 	}
-	delete(l.waiting, channel)
+	return nil
 }
 
-func (l *link) end() {
+// end gives the link up, for the first reason that is given.
+func (l *link) end(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.broken = true
+	if l.ended != nil {
+		return
+	}
+	l.ended = why
 	for _, list := range l.waiting {
 		for _, done := range list {
 			done <- errBroken
 		}
 	}
 	l.waiting = nil
-	_ = l.pubsub.Close() // it is given up
+	for _, p := range l.parts {
+		_ = p.pubsub.Close() // it is given up
+	}
 }
 
-// A link is asked for a sign of life pingEvery, and given up after silence.
+// why returns why the link was given up.
+func (l *link) why() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended
+}
+
+// Each connection is asked for a sign of life pingEvery; after silence, in
+// which it was asked each time, the link is given up. A node that was paused
+// has not asked: what Redis has sent meanwhile is there to be read.
 const (
 	pingEvery = time.Second
 	silence   = 3 * time.Second
 )
 
-// serve makes a link and takes events from it until it breaks.
-func (b *Broker) serve(ctx context.Context, deliver func(*proxy.Event), again bool) error {
-	l := &link{pubsub: b.client.Subscribe(ctx), waiting: make(map[string][]chan error)}
-	defer l.end()
-	if err := b.open(ctx, l); err != nil {
-		return err
-	}
-	b.recoverOwn(deliver)
-	b.attach(l)
-	defer b.detach()
-	if again {
-		b.log.Info().Msg("linked to redis again")
-		if b.returned != nil {
-			b.returned()
-		}
-	}
-	return b.receive(ctx, l, deliver)
-}
-
-// open subscribes to the node's own channel and to all topics that are wanted.
-func (b *Broker) open(ctx context.Context, l *link) error {
-	b.mu.Lock()
-	channels := []string{b.keys.nodeChannel(b.node)}
-	for channel := range b.topics {
-		channels = append(channels, channel)
-	}
-	b.mu.Unlock()
-	waiting := make(map[string]bool, len(channels))
-	for _, c := range channels {
-		waiting[c] = true
-	}
-	for part := range slices.Chunk(channels, 512) {
-		if err := l.pubsub.Subscribe(ctx, part...); err != nil {
-			return fmt.Errorf("subscribe: %w", err)
-		}
-		for range part {
-			msg, err := l.pubsub.ReceiveTimeout(ctx, silence)
-			if err != nil {
-				return fmt.Errorf("wait for subscriptions: %w", err)
-			}
-			if s, ok := msg.(*redis.Subscription); ok {
-				delete(waiting, s.Channel)
-			}
-		}
-	}
-	// An event may have come in between, in place of a confirmation.
-	for len(waiting) > 0 {
-		msg, err := l.pubsub.ReceiveTimeout(ctx, silence)
-		if err != nil {
-			return fmt.Errorf("wait for subscriptions: %w", err)
-		}
-		if s, ok := msg.(*redis.Subscription); ok {
-			delete(waiting, s.Channel)
-		}
-	}
-	return nil
-}
-
-func (b *Broker) attach(l *link) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.link = l
-	b.first.Do(func() { close(b.linked) })
-	for channel := range b.topics {
-		b.topics[channel] = true
-	}
-}
-
-func (b *Broker) detach() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.link = nil
-	for channel := range b.topics {
-		b.topics[channel] = false
-	}
-}
-
-// recoverOwn delivers the accepted events of this node that had not come back
-// when the link broke: they were accepted, and are late rather than lost.
-func (b *Broker) recoverOwn(deliver func(*proxy.Event)) {
-	b.mu.Lock()
-	late := make([]*proxy.Event, 0, len(b.own))
-	for _, p := range b.own {
-		if !p.failed {
-			late = append(late, p.event)
-		}
-	}
-	clear(b.own)
-	b.mu.Unlock()
-	slices.SortFunc(late, func(x, y *proxy.Event) int { return cmp.Compare(x.ID.Seq, y.ID.Seq) })
-	for _, ev := range late {
-		deliver(ev)
-	}
-}
-
-// receive takes events from a link until it breaks.
-func (b *Broker) receive(ctx context.Context, l *link, deliver func(*proxy.Event)) error {
+// receive passes on what comes, by a goroutine per connection, until ctx ends
+// or the link breaks, and returns why.
+func (l *link) receive(ctx context.Context, take func(any) error) error {
+	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
-	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer cancel()
-	watching.Go(func() { l.watch(ctx) })
+	for _, p := range l.parts {
+		wg.Go(func() {
+			l.end(l.receivePart(ctx, p, take))
+			cancel()
+		})
+	}
+	wg.Go(func() { l.watch(ctx) })
+	wg.Wait()
+	cancel()
+	return l.why()
+}
+
+func (l *link) receivePart(ctx context.Context, p *part, take func(any) error) error {
 	for {
-		msg, err := l.pubsub.Receive(ctx)
+		msg, err := p.pubsub.Receive(ctx)
 		if err != nil {
 			return fmt.Errorf("receive: %w", err)
 		}
-		l.heard.Store(time.Now().UnixNano())
-		b.take(l, msg, deliver)
+		p.asked.Store(0)
+		if err := take(msg); err != nil {
+			return err
+		}
 	}
 }
 
-// watch asks for signs of life, and closes a link that gives none.
+// watch asks for signs of life, and ends a link that gives none.
 func (l *link) watch(ctx context.Context) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
-	l.heard.Store(time.Now().UnixNano())
 	for {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			_ = l.pubsub.Close() // ends the wait for the next event
+			l.end(ctx.Err()) // ends the wait for the next event
 			return
 		}
-		if silent := time.Now().UnixNano() - l.heard.Load(); silent > int64(silence) {
-			_ = l.pubsub.Close()
-			return
-		}
-		_ = l.pubsub.Ping(ctx) // without an answer, silence is seen
-	}
-}
-
-func (b *Broker) take(l *link, msg any, deliver func(*proxy.Event)) {
-	switch m := msg.(type) {
-	case *redis.Subscription:
-		if m.Kind == "subscribe" {
-			l.confirm(m.Channel)
-		}
-	case *redis.Message:
-		if ev := b.event(m); ev != nil {
-			deliver(ev)
+		for _, p := range l.parts {
+			if p.asked.Add(1) > int32(silence/pingEvery) {
+				l.end(errBroken)
+				return
+			}
+			_ = p.pubsub.Ping(ctx) // without an answer, silence is seen
 		}
 	}
-}
-
-// event returns what a message is to deliver here: nil if it is no event of
-// ours, or one that was delivered before.
-func (b *Broker) event(m *redis.Message) *proxy.Event {
-	ev, err := parseFrame(m.Payload)
-	own := err == nil && ev.ID.Node == b.node
-	switch {
-	case err != nil:
-	case m.Channel == b.keys.topicChannel(ev.Topic):
-	case own && m.Channel == b.keys.nodeChannel(b.node):
-	default:
-		err = fmt.Errorf("%w: event on %s arrives elsewhere", ErrFrame, strings.ToValidUTF8(ev.Topic.String(), "?"))
-	}
-	if err != nil {
-		if b.refused.Add(1) == 1 {
-			b.log.Error().Err(err).Msg("what came from redis is no event; this and further ones are counted")
-		}
-		return nil
-	}
-	if own {
-		return b.takeOwn(ev.ID)
-	}
-	return ev
 }

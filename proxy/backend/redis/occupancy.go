@@ -24,7 +24,7 @@ func (l *Ledger) Set(ctx context.Context, t proxy.Topic, here int) (proxy.Count,
 	fewer := here < a.count
 	if a.count = here; fewer && a.told == 0 {
 		// What is left of a lease that was lost: the others have told of its end.
-		return proxy.Count{}, nil
+		return proxy.Count{}, fmt.Errorf("count of %s: %w", t, ErrAway)
 	}
 	if !l.exact {
 		return proxy.Count{}, fmt.Errorf("count of %s: %w", t, ErrAway)

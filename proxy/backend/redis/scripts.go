@@ -24,6 +24,12 @@ var (
 	condemnText string
 	//go:embed scripts/claim.lua
 	claimText string
+	//go:embed scripts/publish.lua
+	publishText string
+	//go:embed scripts/last.lua
+	lastText string
+	//go:embed scripts/take.lua
+	takeText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -33,4 +39,7 @@ var (
 	beatScript    = redis.NewScript(beatText)
 	condemnScript = redis.NewScript(condemnText)
 	claimScript   = redis.NewScript(claimText)
+	publishScript = redis.NewScript(publishText)
+	lastScript    = redis.NewScript(lastText)
+	takeScript    = redis.NewScript(takeText)
 )

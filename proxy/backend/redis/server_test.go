@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
@@ -21,30 +22,46 @@ type server struct {
 	t    *testing.T
 	port int
 	dir  string
+	args []string
 	cmd  *exec.Cmd
 }
 
 // startServer starts a server that keeps nothing on disk.
-func startServer(t *testing.T) *server {
+func startServer(t *testing.T, args ...string) *server {
+	t.Helper()
+	s := &server{t: t, port: freePort(t), dir: t.TempDir()}
+	s.args = append([]string{"--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir}, args...)
+	s.start()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func freePort(t *testing.T) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, port: listener.Addr().(*net.TCPAddr).Port, dir: t.TempDir()}
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.kill)
-	s.start()
-	return s
+	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func (s *server) url() string { return fmt.Sprintf("redis://127.0.0.1:%d/0", s.port) }
+func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+func (s *server) at() Server { return Server{URL: proxy.NewSecret("redis://" + s.address() + "/0")} }
+
+// client returns a client of the test's own.
+func (s *server) client() *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: s.address(), Protocol: 2, DisableIdentity: true})
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
 
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", fmt.Sprint(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir)
+	s.cmd = exec.Command("redis-server", s.args...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var out bytes.Buffer
 	s.cmd.Stdout = &out
@@ -52,7 +69,7 @@ func (s *server) start() {
 		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+		conn, err := net.Dial("tcp", s.address())
 		if err == nil {
 			_ = conn.Close()
 			return
@@ -82,9 +99,14 @@ type testNode struct {
 // startNode runs a node's ledger. Its broker is run by whoever needs it.
 func startNode(t *testing.T, s *server, id uint64, lease time.Duration) *testNode {
 	t.Helper()
+	return startNodeAt(t, s.at(), id, lease)
+}
+
+func startNodeAt(t *testing.T, s Server, id uint64, lease time.Duration) *testNode {
+	t.Helper()
 	n := &testNode{t: t}
 	backend, err := New(Settings{
-		URL: proxy.NewSecret(s.url()), Prefix: t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
+		Server: s, Prefix: "offramp:" + t.Name() + ":", Node: id, Lease: lease, Log: zerolog.New(zerolog.NewTestWriter(t)),
 		Changed: func(c proxy.Change) {
 			n.mu.Lock()
 			defer n.mu.Unlock()

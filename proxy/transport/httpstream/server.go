@@ -214,6 +214,7 @@ func request(ctx *fasthttp.RequestCtx, key, transport string) session.Request {
 		Remote:    ctx.RemoteAddr().String(),
 		Transport: transport,
 		TLS:       ctx.IsTLS(),
+		Via:       string(ctx.Request.Header.Peek(protocol.ViaHeader)),
 	}
 	if args.Has("protocol") {
 		version := string(args.Peek("protocol"))

@@ -88,7 +88,9 @@ func (p *poller) wakeAll() {
 	}
 }
 
-// add lists a connection, for watch.
+// add lists a connection, for watch. fd must be open and c's, as in
+// Outbox.Control: listing it for a number that another connection has by now
+// would take that one's events away.
 func (p *poller) add(c *conn, fd int) error {
 	p.mu.Lock()
 	if missing := fd + 1 - len(p.conns); missing > 0 {
@@ -100,8 +102,7 @@ func (p *poller) add(c *conn, fd int) error {
 }
 
 // watch waits for the next event of a listed connection, or one that is there
-// already. It may come too late, when the descriptor is another connection's:
-// that one then has an event that means nothing.
+// already. fd must be open and that connection's.
 func (p *poller) watch(fd int) error {
 	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)})
 }

@@ -13,12 +13,11 @@ package websocket
 // rest lets go of the connection. It reports false when the caller keeps it.
 func (c *conn) rest() bool {
 	p := c.server.poller.Load()
-	fd := c.out.Descriptor()
-	if p == nil || fd < 0 {
+	if p == nil {
 		return false
 	}
 	if c.poller == nil {
-		if p.add(c, fd) != nil {
+		if c.out.Control(func(fd int) error { return p.add(c, fd) }) != nil {
 			return false
 		}
 		c.poller = p
@@ -27,7 +26,7 @@ func (c *conn) rest() bool {
 	// From here on another goroutine may have c. An outbox that ended just
 	// before woke nobody.
 	_, closing := c.out.Sent()
-	if closing || p.watch(fd) != nil {
+	if closing || c.out.Control(p.watch) != nil {
 		return !c.resting.CompareAndSwap(true, false)
 	}
 	return true

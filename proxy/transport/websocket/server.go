@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/offramp/offramp/proxy/fanout"
+	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/proxy/session"
 	"github.com/offramp/offramp/proxy/transport/hijack"
 )
@@ -103,6 +104,7 @@ func request(ctx *fasthttp.RequestCtx, key string) session.Request {
 		Remote:    ctx.RemoteAddr().String(),
 		Transport: "ws",
 		TLS:       ctx.IsTLS(),
+		Via:       string(ctx.Request.Header.Peek(protocol.ViaHeader)),
 	}
 	if args.Has("protocol") {
 		version := string(args.Peek("protocol"))

@@ -1,0 +1,121 @@
+package redis
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/offramp/offramp/proxy"
+)
+
+// running runs a node's broker and passes on what it delivers.
+func (n *testNode) running(t *testing.T) <-chan *proxy.Event {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	events := make(chan *proxy.Event, 1024)
+	done := make(chan error, 1)
+	go func() { done <- n.Broker.Run(ctx, func(ev *proxy.Event) { events <- ev }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return events
+}
+
+// The master dies with what it told nobody yet; Sentinel promotes the replica.
+// All is exact again within 5 s of that, and events travel.
+func TestSentinelPromotesAnother(t *testing.T) {
+	s := startSentinel(t)
+	a, b := startNodeAt(t, s.at(), 1, DefaultLease), startNodeAt(t, s.at(), 2, DefaultLease)
+	a.running(t)
+	events := b.running(t)
+	keep := toKeep()
+	keep.ID.Node = 1
+	for _, topic := range []proxy.Topic{room, keep.Topic} {
+		if err := b.Broker.Subscribe(t.Context(), topic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.join(t, "stays", 1)
+	b.join(t, "other", 2)
+	a.join(t, "leaves", 3)
+	a.count(t, room, 2)
+	b.count(t, room, 1)
+	if err := a.Broker.Publish(t.Context(), keep); err != nil {
+		t.Fatal(err)
+	}
+	kept := <-events
+	s.master.kill()
+	eventually(t, "the nodes know", func() bool { return a.Healthy() != nil && b.Healthy() != nil })
+	if last, err := a.Ledger.Leave(t.Context(), room, "leaves", id(3)); last { // put off
+		t.Errorf("Leave = %t, %v", last, err)
+	}
+	replica := s.replica.client()
+	within(t, 60*time.Second, "the replica is promoted", func() bool {
+		info, err := replica.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "role:master")
+	})
+	promoted := time.Now()
+	within(t, 60*time.Second, "both are one with each other", func() bool { return a.Healthy() == nil && b.Healthy() == nil })
+	t.Logf("exact %v after the promotion", time.Since(promoted).Round(time.Millisecond))
+	for i, n := range []*testNode{a, b} {
+		if got := n.users(t); got != "stays other " && got != "other stays " {
+			t.Errorf("node %d: users %q, want those who are there", i, got)
+		}
+		if got, err := n.Ledger.Count(t.Context(), room); err != nil || got != 3 {
+			t.Errorf("node %d: Count = %d, %v; want 3", i, got, err)
+		}
+	}
+	if got := allChanges(a, b)["0 presence-a leaves"]; got != 1 {
+		t.Errorf("told %d times that the user has gone, want once", got)
+	}
+	again, err := b.Broker.Last(t.Context(), keep.Topic, proxy.Kept{Event: kept, Left: time.Minute})
+	if err != nil || again.Event == nil || again.Event.ID != kept.ID {
+		t.Errorf("Last = %v, %v; want what was kept before", again.Event, err)
+	}
+	ev := &proxy.Event{ID: proxy.EventID{Node: 1, Seq: 99}, Topic: room, Name: "e", At: time.Now()}
+	if err := a.Broker.Publish(t.Context(), ev); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-events:
+		if got.ID != ev.ID {
+			t.Errorf("got %v, want %v", got.ID, ev.ID)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("an event published afterwards does not arrive")
+	}
+}
+
+// Links that are open when another server takes over are given up, even if
+// the old one still answers them.
+func TestServersThatChangePlacesAreFollowed(t *testing.T) {
+	s := startSentinel(t)
+	a := startNodeAt(t, s.at(), 1, DefaultLease)
+	events := a.running(t)
+	if err := a.Broker.Subscribe(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	a.join(t, "stays", 1)
+	sentinel := s.sentinel.client()
+	eventually(t, "Sentinel agrees to change them", func() bool {
+		return sentinel.Do(t.Context(), "SENTINEL", "FAILOVER", "main").Err() == nil
+	})
+	replica := s.replica.client()
+	within(t, 60*time.Second, "the replica is promoted", func() bool {
+		info, err := replica.Info(t.Context(), "replication").Result()
+		return err == nil && strings.Contains(info, "role:master")
+	})
+	eventually(t, "an event travels by the new server, and presence is exact", func() bool {
+		ev := &proxy.Event{ID: proxy.EventID{Node: 2, Seq: 1}, Topic: room, Name: "e", At: time.Now()}
+		n, err := replica.Publish(t.Context(), a.Broker.keys.topicChannel(room), appendFrame(nil, ev)).Result()
+		return err == nil && n == 1 && a.Healthy() == nil
+	})
+	<-events
+	if got := a.users(t); got != "stays " {
+		t.Errorf("users %q, want the one who is there", got)
+	}
+}
