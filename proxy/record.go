@@ -60,6 +60,11 @@ const (
 	// when it says that it was put together; Topic, and as the type has it
 	// UserID, Count or Event (with Socket).
 	KindWebhook
+	// KindFrame: how a frame is built that a leg sent a relayed client, or its
+	// double. Socket, Client, Topic where it has one, Action (which frame: the
+	// event's name, "event", "client event", or "first frame" of a channel),
+	// Text (keys and types; of a first frame, which it was).
+	KindFrame
 
 	kinds
 )
@@ -67,7 +72,7 @@ const (
 var kindNames = [...]string{
 	"connected", "disconnected", "subscribed", "unsubscribed", "occupied", "vacated", "member_added",
 	"member_removed", "cache_miss", "subscription_count", "published", "delivered", "gap", "refused",
-	"allowed", "mirrored", "webhook",
+	"allowed", "mirrored", "webhook", "frame",
 }
 
 // String returns the kind's name in logs and the live feed.

@@ -54,6 +54,9 @@ type Counts struct {
 	// Decisions of the reference and of the candidate on the same question,
 	// such as "allow | deny 4009", and how often.
 	Decisions map[string]int64
+
+	// Structures are how sampled frames are built, by leg: see SplitStructures.
+	Structures map[string]int64
 }
 
 // Add adds other's counts to c.
@@ -83,6 +86,7 @@ func (c *Counts) Add(o *Counts) {
 	c.Presence.Add(o.Presence)
 	c.Webhooks.Add(o.Webhooks)
 	addCounts(&c.Decisions, o.Decisions)
+	addCounts(&c.Structures, o.Structures)
 }
 
 // maxNamed bounds the names counted apart in one map of one cell.
@@ -108,6 +112,7 @@ func countNamed(into *map[string]int64, name string, n int64) {
 func (c *Counts) clone() Counts {
 	out := *c
 	out.Rejected, out.Decisions, out.Signatures = maps.Clone(c.Rejected), maps.Clone(c.Decisions), maps.Clone(c.Signatures)
+	out.Structures = maps.Clone(c.Structures)
 	return out
 }
 

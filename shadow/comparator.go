@@ -57,7 +57,7 @@ var watched = proxy.KindsOf(
 	proxy.KindPublished, proxy.KindDelivered, proxy.KindGap, proxy.KindMirrored,
 	proxy.KindSubscribed, proxy.KindUnsubscribed,
 	proxy.KindMemberAdded, proxy.KindMemberRemoved, proxy.KindAllowed, proxy.KindRefused,
-	proxy.KindOccupied, proxy.KindVacated, proxy.KindCacheMiss, proxy.KindWebhook,
+	proxy.KindOccupied, proxy.KindVacated, proxy.KindCacheMiss, proxy.KindWebhook, proxy.KindFrame,
 )
 
 // Run compares until ctx ends, and then writes what it has to the journal. It

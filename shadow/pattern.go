@@ -74,6 +74,10 @@ func (n *names) text(i uint32) string { return n.texts[i] }
 // channels of one kind apart is replaced by what it is: {int}, {hex}, {uuid}.
 func Pattern(name protocol.ChannelName) string { return learnPattern(name) }
 
+// IsTraffic reports whether a cell is about an app's events. The others are
+// about members, decisions, webhooks, and frames.
+func IsTraffic(k Key) bool { return !strings.HasPrefix(k.Event, "pusher:") }
+
 // ChannelType returns the type of a channel as reports name it, such as
 // "presence" or "private-cache".
 func ChannelType(name protocol.ChannelName) string { return typeOf(name) }

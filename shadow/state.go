@@ -42,6 +42,8 @@ type appState struct {
 	hooks     *hooks
 	questions map[question]*verdicts
 	actions   *names
+	libraries *names // of clients
+	frames    *names // kinds of frame
 }
 
 // hearing is what was ever heard of a leg.
@@ -90,6 +92,7 @@ func (s *state) addApp(id string) *appState {
 		keys: newNames(2 * s.config.Patterns),
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
 		hooks: newHooks(), questions: make(map[question]*verdicts), actions: newNames(maxCodes),
+		libraries: newNames(maxLibraries), frames: newNames(maxCodes),
 	}
 	s.apps[id] = a
 	return a
@@ -142,6 +145,10 @@ func (s *state) observe(r *proxy.Record) {
 	}
 	if r.Kind == proxy.KindAllowed || r.Kind == proxy.KindRefused {
 		s.decided(a, topic, r, at)
+		return
+	}
+	if r.Kind == proxy.KindFrame {
+		s.framed(a, r, at)
 		return
 	}
 	if topic.Channel == "" {

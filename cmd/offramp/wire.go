@@ -211,6 +211,7 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	g.host, err = host.New(host.Settings{
 		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock, Gateway: name,
 		Apps: g.apps.ByID, Publish: g.publishInbound,
+		Members: func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) { return g.engine.Members(ctx, t) },
 		Out: tap.New(
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},

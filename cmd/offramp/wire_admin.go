@@ -24,7 +24,7 @@ func (g *gateway) newAdmin() *admin.Server {
 		Warnings: g.warnings,
 		Apps:     g.apps,
 		Traffic:  traffic{g.engine},
-		Backends: func() any { return g.host.Status() },
+		Backends: func() any { return g.host.Status() }, Occupancy: g.occupancy,
 		Stages:   stages{g.router, g.relay},
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},

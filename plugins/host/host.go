@@ -69,7 +69,7 @@ func (h *Host) Run(ctx context.Context) error {
 
 // Kinds returns the kinds of record that a host wants to be offered.
 func (h *Host) Kinds() proxy.Kinds {
-	return proxy.KindsOf(proxy.KindPublished, proxy.KindSubscribed, proxy.KindOccupied, proxy.KindVacated)
+	return proxy.KindsOf(proxy.KindPublished, proxy.KindSubscribed, proxy.KindUnsubscribed, proxy.KindOccupied, proxy.KindVacated)
 }
 
 // Offer implements proxy.Sink. It reports false when a backend's queue was

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -20,14 +21,17 @@ type link struct {
 	leg      proxy.Leg
 	log      zerolog.Logger
 	book     *book
-	inlet    *inlet        // nil: nothing is brought in
-	released chan struct{} // one token: leave quarantine
-	renewed  chan struct{} // one token: the executable has changed
-	showing  sync.Mutex    // held while what a process observed is told; guards overlaps
+	inlet    *inlet                  // nil: nothing is brought in
+	roll     *roll                   // who is to be known on the backend
+	session  atomic.Pointer[session] // of the plugin that runs; nil: none does
+	released chan struct{}           // one token: leave quarantine
+	renewed  chan struct{}           // one token: the executable has changed
+	showing  sync.Mutex              // held while what a process observed is told; guards overlaps
 
 	// Guarded by mu.
 	mu      sync.Mutex
 	state   Status
+	about   translators.Description // of the plugin that ran last
 	command Command
 	running string // checksum of the executable that serves
 	wanted  string // checksum of the one that should
@@ -37,8 +41,8 @@ func newLink(s Settings, b Binding) (*link, error) {
 	log := s.Log.With().Str("app", b.App).Str("backend", b.Backend.Name).Logger()
 	l := &link{
 		settings: s, binding: b, leg: proxy.Leg(b.Backend.Name), log: log,
-		book:     newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
-		released: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
+		book: newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
+		roll: newRoll(), released: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 		state: Status{
 			App: b.App, Backend: b.Backend.Name, Plugin: b.Backend.Plugin, Role: b.Backend.Role,
 			State: StateStopped, Since: time.Now(), Results: map[string]uint64{},
@@ -95,7 +99,14 @@ func (l *link) offer(r proxy.Record) bool {
 	if !l.carries(r) {
 		return true
 	}
-	switch now := time.Now(); r.Kind {
+	now := time.Now()
+	if r.Kind == proxy.KindSubscribed || r.Kind == proxy.KindUnsubscribed {
+		l.roll.take(r, now)
+	}
+	if l.inlet != nil && r.Kind != proxy.KindPublished && r.Leg != proxy.LegEngine {
+		return true // clients whom the upstream serves are given nothing by a bridge
+	}
+	switch r.Kind {
 	case proxy.KindPublished:
 		if l.circles(r.Event, now) {
 			return true
@@ -178,6 +189,29 @@ func (l *link) change(f func(*Status)) {
 	f(&l.state)
 }
 
+// learn notes what the plugin that is being opened says of itself.
+func (l *link) learn(d translators.Description) {
+	l.inlet.meet(d)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.about = d
+}
+
+// limits returns what the plugin says its backend can take.
+func (l *link) limits() translators.Limits {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.about.Limits
+}
+
+// tellsPresence reports whether the backend is told who is on presence
+// channels: the plugin declares that it can be.
+func (l *link) tellsPresence() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.settings.Members != nil && l.about.Features[translators.FeaturePresence].Level > translators.Unsupported
+}
+
 // enter changes the link's state.
 func (l *link) enter(state State, f func(*Status)) {
 	l.change(func(s *Status) {
@@ -193,6 +227,9 @@ func (l *link) status() Status {
 	l.mu.Unlock()
 	l.book.tally(&s)
 	l.inlet.fill(&s, time.Now())
+	if l.tellsPresence() {
+		s.Presence = l.roll.status()
+	}
 	return s
 }
 

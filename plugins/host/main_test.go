@@ -17,6 +17,7 @@ import (
 	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/plugins/internal/wire"
 	"github.com/offramp/offramp/translators"
+	"github.com/offramp/offramp/translators/ably"
 	"github.com/offramp/offramp/translators/faulty"
 	"github.com/offramp/offramp/translators/nats"
 )
@@ -49,6 +50,8 @@ func servable(name string) translators.Translator {
 	switch name {
 	case "nats":
 		return faulty.Wrap(nats.New())
+	case "ably":
+		return ably.New()
 	case "bare":
 		return bare{nats.New()}
 	case "panics":

@@ -23,6 +23,9 @@ type Settings struct {
 	// Publish brings an event of a backend's to the gateway's clients. Its
 	// Origin is the backend; it has no ID and no time.
 	Publish func(ctx context.Context, ev *proxy.Event) error
+	// Members returns who is on a presence channel, in order of arrival, with
+	// what is told about them. Nil: backends are told of no members.
+	Members func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error)
 	Log     zerolog.Logger
 	// Lock pins the checksums of plugin executables; nil: none is pinned.
 	Lock *Lock

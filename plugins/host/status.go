@@ -59,7 +59,20 @@ type Status struct {
 	// through too many gateways.
 	Circled uint64 `json:"circled,omitempty"`
 
+	Presence *PresenceStatus `json:"presence,omitempty"` // of a plugin that declares presence
+
 	Bridge *BridgeStatus `json:"bridge,omitempty"` // of a backend in role bridge
+}
+
+// PresenceStatus is what a backend is told of this node's members.
+type PresenceStatus struct {
+	Channels    int    `json:"channels"` // presence channels with members here
+	Members     int    `json:"members"`  // on all of them
+	Pending     int    `json:"pending"`  // channels whose members are to be told
+	Calls       uint64 `json:"calls"`    // sets of members that the backend has taken
+	Failures    uint64 `json:"failures"` // calls that failed and are made again
+	LastFailure string `json:"last_failure,omitempty"`
+	Cut         uint64 `json:"cut"` // members left out, as the backend takes no more on a channel
 }
 
 // BridgeStatus is what a bridge has brought from its backend.

@@ -116,6 +116,7 @@ func (l *link) live(ctx context.Context) (tail []string, err error) {
 		l.handOver(ctx, t, heir)
 		t = heir
 	}
+	l.session.Store(nil)
 	err = t.end()
 	tail = t.process.Tail()
 	return tail, because(err, tail)
@@ -231,7 +232,14 @@ func (l *link) lease(t *tenant) error {
 }
 
 func (l *link) report(r translators.Report) {
-	l.change(func(s *Status) { s.Healthy, s.Detail, s.Counters = r.Healthy, r.Detail, r.Counters })
+	returned := false
+	l.change(func(s *Status) {
+		returned = r.Healthy && !s.Healthy
+		s.Healthy, s.Detail, s.Counters = r.Healthy, r.Detail, r.Counters
+	})
+	if returned { // what the backend knew of members may be gone
+		l.roll.again(time.Now())
+	}
 }
 
 func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] }

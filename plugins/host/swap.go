@@ -145,6 +145,7 @@ func (l *link) handOver(ctx context.Context, old, heir *tenant) {
 	l.inherit(heir)
 	l.serve(heir)
 	if finished {
+		l.settle(heir)
 		l.drain(ctx, old)
 	}
 	_ = old.end() // nothing depends on it any more
@@ -153,6 +154,28 @@ func (l *link) handOver(ctx context.Context, old, heir *tenant) {
 		s.SwapError = ""
 	})
 	l.log.Info().Str("from", old.about.Version).Str("to", heir.about.Version).Dur("took", time.Since(began)).Msg("plugin swapped")
+}
+
+// settle waits, for a while, until heir has told who is there: on some backends
+// members leave with the session that named them.
+func (l *link) settle(heir *tenant) {
+	if !heir.opened.Can(plugins.AbilityPresence) || !l.tellsPresence() {
+		return
+	}
+	l.roll.again(time.Now())
+	timeout := time.NewTimer(flushPatience)
+	defer timeout.Stop()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for l.roll.status().Pending > 0 {
+		select {
+		case <-ticker.C:
+		case <-timeout.C:
+			return
+		case <-heir.streams.Done():
+			return
+		}
+	}
 }
 
 // inherit takes what heir has observed beyond what its predecessor has, and

@@ -115,12 +115,16 @@ func (l *link) open(ctx context.Context, t *tenant) error {
 func (l *link) serve(t *tenant) {
 	intake, stop := context.WithCancel(t.streams)
 	t.stopIntake = stop
+	l.learn(t.about)
 	close(t.promoted)
-	l.inlet.meet(t.about)
-	t.taking(func() error { return l.feed(intake, t.publish) })
+	t.taking(intake, func() error { return l.feed(intake, t.publish) })
 	if t.watch != nil {
-		t.taking(func() error { return l.follow(intake, t) })
+		t.taking(intake, func() error { return l.follow(intake, t) })
 	}
+	if t.opened.Can(plugins.AbilityPresence) && l.tellsPresence() {
+		t.taking(intake, func() error { return l.attend(intake, t.process.Client) })
+	}
+	l.session.Store(&session{client: t.process.Client, query: t.opened.Can(plugins.AbilityQuery)})
 	t.group.Go(func() error { return l.acknowledge(t) })
 	l.mu.Lock()
 	l.running = t.process.sum
@@ -131,12 +135,15 @@ func (l *link) serve(t *tenant) {
 	l.log.Info().Str("plugin", t.about.Name).Str("version", t.about.Version).Int("pid", t.process.PID()).Msg("plugin running")
 }
 
-// taking runs something that hands work to a tenant.
-func (t *tenant) taking(f func() error) {
+// taking runs something that hands work to a tenant, until intake ends.
+func (t *tenant) taking(intake context.Context, f func() error) {
 	t.intake.Add(1)
 	t.group.Go(func() error {
 		defer t.intake.Done()
-		return f()
+		if err := f(); err != nil && intake.Err() == nil {
+			return err
+		}
+		return nil // what was cut short is the successor's
 	})
 }
 

@@ -106,7 +106,10 @@ func (g *gateway) settings() Settings {
 		Version: "test", Ready: func(context.Context) []string { return g.reasons },
 		Apps: g, Traffic: g, Stages: g, Webhooks: g, Feed: g, Report: document, Inventory: document,
 		Backends: func() any { return []string{"backend"} },
-		Metrics:  registry, Log: zerolog.Nop(),
+		Occupancy: func(_ context.Context, t proxy.Topic, backend string) (any, error) {
+			return "who is on " + t.String() + " at " + backend, g.err
+		},
+		Metrics: registry, Log: zerolog.Nop(),
 	}
 }
 
@@ -145,6 +148,8 @@ func TestAnswers(t *testing.T) {
 		"a limit out of range":               {"GET", "/api/v1/apps/one/connections?limit=0", "", 400, "use 1 to 10000"},
 		"channels, busiest first":            {"GET", "/api/v1/apps/one/channels?prefix=p-", "", 200, `[{"name":"p-busy"`},
 		"users of a presence channel":        {"GET", "/api/v1/apps/one/channels/presence-a/users", "", 200, `["user of one/presence-a"]`},
+		"what a backend knows of a channel":  {"GET", "/api/v1/apps/one/backends/nats/channels/presence-a", "", 200, "who is on one/presence-a at nats"},
+		"what a backend knows of no channel": {"GET", "/api/v1/apps/one/backends/nats/channels/a%20b", "", 400, "not the name of a channel"},
 		"users of another channel":           {"GET", "/api/v1/apps/one/channels/a/users", "", 400, "not the name of a presence channel"},
 		"stage":                              {"GET", "/api/v1/apps/one/stage", "", 200, `{"app":"one"}`},
 		"set a stage":                        {"PUT", "/api/v1/apps/one/stage", `{"stage":"shadow"}`, 200, `{"stage":"shadow"}`},

@@ -49,6 +49,7 @@ type Settings struct {
 	Report    Document
 	Inventory Document
 	Backends  func() any // a list of backends and how each is doing
+	Occupancy Occupancy
 	Webhooks  Webhooks
 	Feed      Feed
 	Metrics   prometheus.Gatherer
@@ -137,6 +138,7 @@ func (s *Server) routes() http.Handler {
 		{"POST /api/v1/apps/{id}/rearm", false, s.rearm},
 		{"GET /api/v1/apps/{id}/report", false, s.document("report", s.Report)},
 		{"GET /api/v1/apps/{id}/inventory", false, s.document("inventory", s.Inventory)},
+		{"GET /api/v1/apps/{id}/backends/{backend}/channels/{channel}", false, s.showOccupancy},
 		{"GET /api/v1/backends", false, s.listBackends},
 		{"GET /api/v1/webhooks", false, s.listWebhooks},
 		{"GET /api/v1/webhooks/dead", false, s.listDead},

@@ -14,7 +14,7 @@ func TestAttendances(t *testing.T) {
 		other.subscribe("presence-room", `{"user_id":"8"}`)
 		other.conn.Close(0, "")
 		synctest.Wait()
-		all := n.engine.Attendances(n.app.ID)
+		all := n.Attendances(testApp)
 		if len(all) != 1 || all[0].Channel != "presence-room" || all[0].UserID != "7" || all[0].Socket != c.conn.SocketID() {
 			t.Errorf("Attendances = %+v, want user 7 on presence-room alone", all)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // Feed collects what the engine does, for a Relay to bring to the vendor
@@ -25,9 +26,10 @@ const FeedKinds = proxy.Kinds(1<<proxy.KindPublished | 1<<proxy.KindOccupied | 1
 func NewFeed(room int) *Feed { return &Feed{records: make(chan proxy.Record, max(room, 1))} }
 
 // Offer implements proxy.Sink. What came from the vendor is not taken: it is
-// never sent back there.
+// never sent back there. Nor is what the doubles of relayed clients do, who
+// are there themselves.
 func (f *Feed) Offer(r proxy.Record) (accepted bool) {
-	if r.Leg != proxy.LegEngine || r.Event != nil && r.Event.Origin == proxy.LegVendor {
+	if r.Leg != proxy.LegEngine || r.Event != nil && r.Event.Origin == proxy.LegVendor || isDouble(r) {
 		return true
 	}
 	if r.Kind == proxy.KindPublished {
@@ -40,6 +42,12 @@ func (f *Feed) Offer(r proxy.Record) (accepted bool) {
 		f.settle(r)
 		return false
 	}
+}
+
+// isDouble reports whether a record is of a double, which is nobody's member.
+func isDouble(r proxy.Record) bool {
+	joins := r.Kind == proxy.KindSubscribed || r.Kind == proxy.KindUnsubscribed
+	return joins && r.Topic.Channel.Kind() == protocol.Presence && r.UserID == ""
 }
 
 func (f *Feed) of(app string) *progress {

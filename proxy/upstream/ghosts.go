@@ -131,6 +131,9 @@ type ghostHere struct {
 
 var _ engine.Outlet = (*ghostHere)(nil)
 
+// ghostTransport is how a ghost in the engine is connected.
+const ghostTransport = "bridge"
+
 // haunt makes the vendor's users that are shown here the strangers who are
 // not here themselves.
 func (p *people) haunt(channel protocol.ChannelName, room *shared, strangers map[string][]byte, users map[string]bool) {
@@ -156,7 +159,7 @@ func (p *people) newGhostHere(channel protocol.ChannelName, user string, info []
 		return nil
 	}
 	g := &ghostHere{people: p}
-	client := proxy.Client{Key: app.Credentials[0].Key, Library: library, Protocol: 7, Transport: "bridge"}
+	client := proxy.Client{Key: app.Credentials[0].Key, Library: library, Protocol: 7, Transport: ghostTransport}
 	conn, refused := p.bridge.relay.settings.Engine.Connect(app, client, g)
 	if refused != nil {
 		p.bridge.relay.settings.Log.Warn().Str("reason", refused.Error()).Str("app", app.ID).Msg("a user of the upstream cannot be shown here")

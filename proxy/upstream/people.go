@@ -83,6 +83,8 @@ func (p *people) take(rec proxy.Record) {
 // run compares what is with what should be, whenever anything has changed.
 func (p *people) run(ctx context.Context) {
 	defer p.end()
+	p.meet()
+	p.settleAll(ctx)
 	later := time.NewTimer(settleAfter)
 	defer later.Stop()
 	for {
@@ -100,6 +102,18 @@ func (p *people) run(ctx context.Context) {
 			later.Reset(settleAfter)
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// meet takes in who is here already. Ghosts of an earlier bridge may not all
+// have gone yet.
+func (p *people) meet() {
+	for _, a := range p.bridge.relay.settings.Engine.Attendances(p.bridge.id) {
+		if a.Client.Transport != ghostTransport && p.bridge.shared(a.Channel) {
+			p.moved(proxy.Record{
+				Kind: proxy.KindSubscribed, Topic: proxy.Topic{App: p.bridge.id, Channel: a.Channel}, Socket: a.Socket, UserID: a.UserID,
+			})
 		}
 	}
 }

@@ -106,6 +106,10 @@ func (w *watcher) seeVendor(n note) {
 			w.offer(proxy.Record{Kind: proxy.KindDelivered, At: n.at, Topic: ev.Topic, Event: ev, UserID: f.userID, Count: 1})
 		}
 	}
+	for _, r := range w.structures.see(n.text, f) {
+		r.At, r.Client = n.at, w.info
+		w.offer(r)
+	}
 }
 
 // answered takes a subscription out of those that wait for the vendor.

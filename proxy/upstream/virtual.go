@@ -27,6 +27,9 @@ type virtual struct {
 
 	mu        sync.Mutex
 	confirmed map[protocol.ChannelName]bool // by the engine; guarded by mu
+
+	client     *proxy.Client
+	structures structures // of the engine's frames; guarded by mu
 }
 
 var _ engine.Outlet = (*virtual)(nil)
@@ -57,7 +60,7 @@ func (w *watcher) undouble() {
 
 func (r *Relay) newVirtual(app *proxy.App, socket protocol.SocketID, info proxy.Client) *virtual {
 	v := &virtual{
-		relay: r, app: app, socket: socket,
+		relay: r, app: app, socket: socket, client: &info,
 		on: make(map[protocol.ChannelName]bool), confirmed: make(map[protocol.ChannelName]bool),
 	}
 	conn, refused := r.settings.Shadow.Connect(app, info, v)
@@ -165,6 +168,12 @@ func (v *virtual) Send(b *fanout.Batch, from int) bool {
 
 func (v *virtual) see(text []byte, now time.Time) {
 	f, ok := readServerFrame(text)
+	if ok {
+		for _, r := range v.sample(text, f) {
+			r.At, r.Client = now, v.client
+			v.offer(r)
+		}
+	}
 	switch {
 	case !ok:
 	case f.event == "pusher_internal:subscription_succeeded":
@@ -179,6 +188,12 @@ func (v *virtual) see(text []byte, now time.Time) {
 		ev.At = now
 		v.offer(proxy.Record{Kind: proxy.KindDelivered, At: now, Topic: ev.Topic, Event: ev, UserID: f.userID, Count: 1})
 	}
+}
+
+func (v *virtual) sample(text []byte, f serverFrame) []proxy.Record {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.structures.see(text, f)
 }
 
 func (v *virtual) offer(r proxy.Record) {

@@ -32,10 +32,12 @@ func line(r proxy.Record) string {
 }
 
 // linesOf returns the records of a socket in order, but for what is timed by
-// others.
+// others, and for how frames are built.
 func (r *records) linesOf(id protocol.SocketID) []string {
 	var lines []string
-	for _, rec := range r.where(func(rec proxy.Record) bool { return rec.Socket == id && rec.Kind != proxy.KindSubscriptionCount }) {
+	for _, rec := range r.where(func(rec proxy.Record) bool {
+		return rec.Socket == id && rec.Kind != proxy.KindSubscriptionCount && rec.Kind != proxy.KindFrame
+	}) {
 		lines = append(lines, line(rec))
 	}
 	return lines
@@ -213,6 +215,20 @@ func TestShadow(t *testing.T) {
 			}
 		}
 	}
+	// The vendor is a gateway, too, and builds its frames the same way.
+	for _, c := range []*client{a, b} {
+		vendor, engine := r.frames(proxy.LegVendor, c.id), r.frames(proxy.LegEngine, c.id)
+		for which, text := range vendor {
+			if double, both := engine[which]; both && text != double {
+				t.Errorf("%s: the vendor builds %s as\n%s, the engine\n%s", c.id, which, text, double)
+			}
+		}
+		for _, which := range []string{"pusher:connection_established", "pusher_internal:subscription_succeeded", "event", "first frame"} {
+			if vendor[which] == "" || engine[which] == "" {
+				t.Errorf("%s: the vendor builds %s as %q, the engine as %q", c.id, which, vendor[which], engine[which])
+			}
+		}
+	}
 	if n := len(r.gateway.engine.Connections("1")); n != 0 {
 		t.Errorf("the serving engine has %d connections", n)
 	}
@@ -221,6 +237,23 @@ func TestShadow(t *testing.T) {
 		return rec.Kind == proxy.KindUnsubscribed && rec.Leg == proxy.LegEngine && rec.Socket == a.id && rec.Topic.Channel == "private-b" && rec.Count == 1
 	})
 	eventually(t, "one double is left", func() bool { return len(r.shadow.Connections("1")) == 1 })
+}
+
+// frames returns the structures of the frames that a leg sent to a socket, by
+// kind.
+func (r *rig) frames(leg proxy.Leg, id protocol.SocketID) map[string]string {
+	lists := make(map[string][]string)
+	for _, rec := range r.seen.where(func(rec proxy.Record) bool {
+		return rec.Kind == proxy.KindFrame && rec.Leg == leg && rec.Socket == id
+	}) {
+		lists[rec.Action] = append(lists[rec.Action], rec.Text)
+	}
+	all := make(map[string]string)
+	for which, list := range lists {
+		slices.Sort(list)
+		all[which] = strings.Join(slices.Compact(list), " ")
+	}
+	return all
 }
 
 // delivered lists what a leg delivered to a socket on a channel. A client

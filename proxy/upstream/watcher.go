@@ -57,6 +57,8 @@ type watcher struct {
 	user    string           // user_data of the accepted sign-in
 	double  *virtual         // nil: none
 	accepts *time.Timer      // for the first of sent
+
+	structures structures // of the vendor's frames
 }
 
 // clientEvent is an event from the client that the vendor may still refuse.

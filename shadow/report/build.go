@@ -106,7 +106,7 @@ func buildPair(p shadow.Pair) Pair {
 			out.Presence = append(out.Presence, buildPresence(key, &s.counts.Presence))
 		case decided:
 			out.Decisions = append(out.Decisions, buildDecisions(key, action, s.counts.Decisions)...)
-		default:
+		case shadow.IsTraffic(key):
 			out.Cells = append(out.Cells, buildCell(key, s))
 		}
 	}
