@@ -2,6 +2,11 @@ package plugins
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
 
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -30,10 +35,42 @@ func Handshake() goplugin.HandshakeConfig {
 	}
 }
 
-// Versions returns the plugin sets that a gateway can talk to, by contract
-// version.
-func Versions() map[int]goplugin.PluginSet {
-	return map[int]goplugin.PluginSet{ContractVersion: {serviceName: &shim{}}}
+// Contracts are majors of the plugin contract, and how each is spoken. A
+// gateway offers several, and go-plugin picks the highest that the plugin has
+// in common with it.
+type Contracts map[int]goplugin.PluginSet
+
+// Served returns the majors that this release serves: the current one and,
+// once there has been another, the one before it, so that plugins outlive a
+// gateway's upgrade. There has been none before 1.
+func Served() Contracts {
+	return Contracts{ContractVersion: {serviceName: &shim{}}}
+}
+
+// Serve reports whether a major is among them.
+func (c Contracts) Serve(major int) bool { return c[major] != nil }
+
+// Majors returns them, the lowest first.
+func (c Contracts) Majors() []int { return slices.Sorted(maps.Keys(c)) }
+
+// ContractError is why a plugin and a gateway cannot talk: they have no major
+// version of the contract in common.
+type ContractError struct {
+	Plugin  int   // what the plugin speaks
+	Gateway []int // what the gateway serves, the lowest first
+}
+
+// Error implements error: what both speak, and how to fix it.
+func (e *ContractError) Error() string {
+	texts := make([]string, len(e.Gateway))
+	for i, major := range e.Gateway {
+		texts[i] = strconv.Itoa(major)
+	}
+	fix := "rebuild the plugin with github.com/offramp/offramp of the gateway's release"
+	if len(e.Gateway) > 0 && e.Plugin > slices.Max(e.Gateway) {
+		fix = "upgrade the gateway, or " + fix
+	}
+	return fmt.Sprintf("the plugin speaks contract version %d, this gateway %s: %s", e.Plugin, strings.Join(texts, " and "), fix)
 }
 
 // Dispense returns the client of a started plugin.

@@ -75,6 +75,7 @@ type book struct {
 	why         string // why it is down
 	channels    map[protocol.ChannelName]*channel
 	ready       []item
+	again       []item // taken back from a process that leaves, for its successor
 	outstanding []batch
 	items       int // all that are not answered
 	bytes       int
@@ -207,12 +208,12 @@ func (b *book) lose(now time.Time, why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from := now.Add(-slack)
-	var again []item
+	again := b.again
 	for _, sent := range b.outstanding {
-		for _, it := range sent.items {
-			again = append(again, it)
-			from = earlier(from, it.event.At)
-		}
+		again = append(again, sent.items...)
+	}
+	for _, it := range again {
+		from = earlier(from, it.event.At)
 	}
 	for _, c := range b.channels {
 		if len(c.held) > 0 {
@@ -222,7 +223,7 @@ func (b *book) lose(now time.Time, why string) {
 	b.resent += uint64(len(again))
 	slices.SortFunc(again, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
 	again = append(again, b.ready...)
-	b.outstanding, b.ready, b.with, b.credit = nil, nil, 0, 0
+	b.again, b.outstanding, b.ready, b.with, b.credit = nil, nil, nil, 0, 0
 	b.hold(again, now)
 	b.toAdd, b.toDrop = nil, nil
 	for name, c := range b.channels {
@@ -235,6 +236,43 @@ func (b *book) lose(now time.Time, why string) {
 	if b.down.IsZero() {
 		b.down, b.why = from, why
 	}
+}
+
+// putBack takes items that were answered for, and are to be sent again by the
+// successor.
+func (b *book) putBack(items []item) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, it := range items {
+		b.items++
+		b.bytes += it.size()
+	}
+	b.again = append(b.again, items...)
+}
+
+// takeOver ends a process's life and begins its successor's, which observes
+// some channels already. What was not answered comes first.
+func (b *book) takeOver(observing bool, credit int, observes func(protocol.ChannelName) bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, sent := range b.outstanding {
+		b.again = append(b.again, sent.items...)
+	}
+	slices.SortFunc(b.again, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
+	b.resent += uint64(len(b.again))
+	b.ready = append(b.again, b.ready...)
+	b.again, b.outstanding, b.with = nil, nil, 0
+	b.observing, b.credit = observing, credit
+	for name, c := range b.channels {
+		switch {
+		case !observing:
+			c.blind = true
+			b.release(c)
+		case c.attached && !observes(name):
+			c.attached, c.blind, c.dark = false, true, now.Add(-slack)
+		}
+	}
+	signal(b.work)
 }
 
 // hold puts items, which are in order, before what their channels hold.
@@ -309,6 +347,22 @@ func (b *book) wants() (add, drop []string) {
 	add, drop = b.toAdd, b.toDrop
 	b.toAdd, b.toDrop = nil, nil
 	return add, drop
+}
+
+// census returns every channel that the plugin was asked to observe, and those
+// of them that it does.
+func (b *book) census() (all []string, attached []protocol.ChannelName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, c := range b.channels {
+		if c.asked {
+			all = append(all, string(name))
+		}
+		if c.attached {
+			attached = append(attached, name)
+		}
+	}
+	return all, attached
 }
 
 // observed changes a channel's state as the plugin says, and returns the gap

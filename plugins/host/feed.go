@@ -38,26 +38,6 @@ func (l *link) feed(ctx context.Context, stream *plugins.PublishStream) error {
 
 var errProtocol = errors.New("the plugin broke the contract")
 
-// acknowledge takes the plugin's answers until the stream ends.
-func (l *link) acknowledge(stream *plugins.PublishStream) error {
-	for {
-		ack, err := stream.Recv()
-		if err != nil {
-			return fmt.Errorf("the plugin's answers: %w", err)
-		}
-		items, ok := l.book.answer(ack.Batch, len(ack.Results), ack.Credit)
-		if !ok {
-			return fmt.Errorf("%w: it answered batch %d with %d results", errProtocol, ack.Batch, len(ack.Results))
-		}
-		l.mirrored(items, ack.Results)
-		for _, r := range ack.Results {
-			if r.Code == translators.CodeFatal {
-				return fmt.Errorf("the session is of no further use: %s", r.Detail)
-			}
-		}
-	}
-}
-
 // mirrored tells what became of a batch.
 func (l *link) mirrored(items []item, results []translators.Result) {
 	l.inlet.answered(items, results)

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -88,6 +89,21 @@ func (h *Host) Status() []Status {
 		all[i] = l.status()
 	}
 	return all
+}
+
+// Renew looks whether the executables of plugins have changed, and has those
+// that have take over from the ones that run, without losing an item: see
+// Status.Swaps and Status.SwapError for what came of it. lock pins executables
+// from now on; nil: none is pinned. The error says which are not what it pins,
+// or cannot be read; the ones that run go on.
+func (h *Host) Renew(lock *Lock) error {
+	var errs []error
+	for _, l := range h.links {
+		if err := l.renew(lock); err != nil {
+			errs = append(errs, fmt.Errorf("backend %s of app %s: %w", l.binding.Backend.Name, l.binding.App, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Release ends the quarantine of a backend and starts it again. It reports

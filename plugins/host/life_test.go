@@ -150,15 +150,6 @@ func TestLaunch(t *testing.T) {
 		}
 	})
 
-	t.Run("a plugin of another contract is told as such, with what to do", func(t *testing.T) {
-		_, err := host.Launch(context.Background(), host.Command{
-			Path: executable, Args: []string{"plugin", "serve", "future"}, Log: zerolog.Nop(),
-		})
-		if err == nil || !strings.Contains(err.Error(), "Plugin version: 2") || !strings.Contains(err.Error(), "rebuild the plugin") {
-			t.Errorf("Launch: %v", err)
-		}
-	})
-
 	t.Run("a start that is called off ends the process", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()

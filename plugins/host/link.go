@@ -19,18 +19,22 @@ type link struct {
 	settings Settings
 	binding  Binding
 	leg      proxy.Leg
-	command  Command
 	log      zerolog.Logger
 	book     *book
 	inlet    *inlet                  // nil: nothing is brought in
 	roll     *roll                   // who is to be known on the backend
 	session  atomic.Pointer[session] // of the plugin that runs; nil: none does
 	released chan struct{}           // one token: leave quarantine
+	renewed  chan struct{}           // one token: the executable has changed
+	showing  sync.Mutex              // held while what a process observed is told; guards overlaps
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	state Status
-	about translators.Description // of the plugin that ran last
+	mu      sync.Mutex
+	state   Status
+	about   translators.Description // of the plugin that ran last
+	command Command
+	running string // checksum of the executable that serves
+	wanted  string // checksum of the one that should
 }
 
 func newLink(s Settings, b Binding) (*link, error) {
@@ -38,7 +42,7 @@ func newLink(s Settings, b Binding) (*link, error) {
 	l := &link{
 		settings: s, binding: b, leg: proxy.Leg(b.Backend.Name), log: log,
 		book: newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
-		roll: newRoll(), released: make(chan struct{}, 1),
+		roll: newRoll(), released: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 		state: Status{
 			App: b.App, Backend: b.Backend.Name, Plugin: b.Backend.Plugin, Role: b.Backend.Role,
 			State: StateStopped, Since: time.Now(), Results: map[string]uint64{},
@@ -58,13 +62,14 @@ func commandOf(s Settings, b proxy.Backend) (Command, error) {
 		return c, err
 	}
 	c.SocketDir, c.Environment, c.Secrets = s.SocketDir, s.Environment, secretsIn(b.Settings)
-	if builtin := len(c.Args) > 0; builtin || s.Lock == nil {
+	if c.builtin() {
 		return c, nil
 	}
 	if c.Checksum, err = s.Lock.checksum(b.Plugin); err != nil {
 		return c, err
 	}
-	return c, verify(c.Path, c.Checksum)
+	_, err = verify(c.Path, c.Checksum)
+	return c, err
 }
 
 // secretsIn returns the texts of all secrets in a backend's settings.
@@ -168,6 +173,13 @@ func (l *link) tell(gaps []gap) {
 		})
 	}
 	l.change(func(s *Status) { s.Gaps += uint64(len(gaps)) })
+}
+
+// executable returns what to run from now on.
+func (l *link) executable() Command {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.command
 }
 
 // change changes the link's status.

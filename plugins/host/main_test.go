@@ -2,15 +2,20 @@ package host_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
 	"github.com/offramp/offramp/plugins"
+	"github.com/offramp/offramp/plugins/internal/wire"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/ably"
 	"github.com/offramp/offramp/translators/faulty"
@@ -21,8 +26,8 @@ import (
 // it is run as "BINARY plugin serve NAME", and a host when run as "BINARY host".
 func TestMain(m *testing.M) {
 	if len(os.Args) == 4 && slices.Equal(os.Args[1:3], []string{"plugin", "serve"}) {
-		if os.Args[3] == "future" {
-			serveFuture()
+		if strings.HasPrefix(os.Args[3], "speaks-") {
+			serveContracts(os.Args[3])
 			return
 		}
 		if err := plugins.Serve(servable(os.Args[3])); err != nil {
@@ -56,20 +61,38 @@ func servable(name string) translators.Translator {
 	}
 }
 
-// serveFuture is a plugin of a later contract.
-func serveFuture() {
+// serveContracts is a plugin that speaks the majors in its name, such as
+// "speaks-1-2". It can be described, and no more.
+func serveContracts(name string) {
+	speaks := map[int]goplugin.PluginSet{}
+	for major := range strings.SplitSeq(strings.TrimPrefix(name, "speaks-"), "-") {
+		n, err := strconv.Atoi(major)
+		if err != nil {
+			panic(err)
+		}
+		speaks[n] = goplugin.PluginSet{"backend": contractPlugin{name: "v" + major}}
+	}
 	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: plugins.Handshake(), GRPCServer: goplugin.DefaultGRPCServer,
-		VersionedPlugins: map[int]goplugin.PluginSet{plugins.ContractVersion + 1: {"backend": futurePlugin{}}},
+		HandshakeConfig: plugins.Handshake(), GRPCServer: goplugin.DefaultGRPCServer, VersionedPlugins: speaks,
+		Logger: hclog.New(&hclog.LoggerOptions{Output: os.Stderr, JSONFormat: true}),
 	})
 }
 
-type futurePlugin struct {
+type contractPlugin struct {
 	goplugin.NetRPCUnsupportedPlugin
+	wire.UnimplementedBackendServer
+	name string
 }
 
-func (futurePlugin) GRPCServer(*goplugin.GRPCBroker, *grpc.Server) error { return nil }
+func (p contractPlugin) Describe(context.Context, *wire.DescribeRequest) (*wire.DescribeResponse, error) {
+	return wire.FromDescription(translators.Description{Name: p.name, Version: "1.0.0"}, 0)
+}
 
-func (futurePlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
-	return nil, nil
+func (p contractPlugin) GRPCServer(_ *goplugin.GRPCBroker, registrar *grpc.Server) error {
+	wire.RegisterBackendServer(registrar, p)
+	return nil
+}
+
+func (contractPlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("this is a plugin")
 }

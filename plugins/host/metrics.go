@@ -7,7 +7,7 @@ import (
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
 	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps,
-	calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
+	swaps, refused, calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
 	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
@@ -21,6 +21,8 @@ var descs = struct {
 	resent:      desc("resent_total", "Events sent again after the plugin died."),
 	delivered:   desc("delivered_total", "Events observed on the backend."),
 	gaps:        desc("gaps_total", "Stretches reported as not observed."),
+	swaps:       desc("swaps_total", "Times that a new executable of the plugin took over from the old one."),
+	refused:     desc("swaps_refused_total", "Times that a new executable was not fit to take over, and the old one went on."),
 	calls:       desc("presence_calls_total", "Sets of a channel's members that the backend has taken."),
 	failures:    desc("presence_failures_total", "Calls with a channel's members that failed and are made again."),
 	pending:     desc("presence_pending_channels", "Channels whose members are to be told to the backend."),
@@ -42,7 +44,8 @@ var _ prometheus.Collector = (*Host)(nil)
 func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
-		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
+		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.refused,
+		descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
 	} {
 		out <- d
 	}
@@ -72,6 +75,8 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		counter(descs.resent, s.Resent)
 		counter(descs.delivered, s.Delivered)
 		counter(descs.gaps, s.Gaps)
+		counter(descs.swaps, uint64(s.Swaps))
+		counter(descs.refused, uint64(s.SwapsRefused))
 		if p := s.Presence; p != nil {
 			counter(descs.calls, p.Calls)
 			counter(descs.failures, p.Failures)

@@ -2,7 +2,7 @@ package host
 
 import (
 	"context"
-	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +37,13 @@ type Command struct {
 	SocketDir   string   // parent of the private socket directory; empty: the system's
 	Secrets     []string // texts to keep out of the log
 	Log         zerolog.Logger
+	// Contracts are the majors of the plugin contract to serve; nil: those of
+	// this release.
+	Contracts plugins.Contracts
 }
+
+// builtin reports whether the command is a part of this program.
+func (c Command) builtin() bool { return len(c.Args) > 0 }
 
 // Find returns the command of a plugin: executable itself for one that is
 // built in, or else the path of an executable.
@@ -63,25 +69,29 @@ type Process struct {
 	plugin    *goplugin.Client
 	runner    *processRunner
 	tail      *tail
+	sum       string // checksum of the executable
 	socketDir string // set before the process starts
 }
 
 // Launch starts a plugin and connects to it with mutual TLS. The error is
 // ErrNotLocked, or a *LaunchError.
 func Launch(ctx context.Context, c Command) (*Process, error) {
-	if err := verify(c.Path, c.Checksum); err != nil {
-		return nil, err
+	if c.Contracts == nil {
+		c.Contracts = plugins.Served()
 	}
 	p := &Process{tail: newTail(c.Secrets)}
+	var err error
+	if p.sum, err = verify(c.Path, c.Checksum); err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(c.Path, c.Args...) //nolint:gosec // the operator names it
 	cmd.SysProcAttr = processAttributes()
-	var err error
 	if p.runner, err = newProcessRunner(cmd, p.tail); err != nil {
 		return nil, err
 	}
 	config := &goplugin.ClientConfig{
 		HandshakeConfig:  plugins.Handshake(),
-		VersionedPlugins: plugins.Versions(),
+		VersionedPlugins: c.Contracts,
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		AutoMTLS:         true,
 		SkipHostEnv:      true,
@@ -100,7 +110,7 @@ func Launch(ctx context.Context, c Command) (*Process, error) {
 	p.plugin = goplugin.NewClient(config)
 	if err := p.connect(ctx); err != nil {
 		p.Stop()
-		return nil, &LaunchError{Err: err, Tail: p.Tail()}
+		return nil, &LaunchError{Err: p.explain(err, c.Contracts), Tail: p.Tail()}
 	}
 	return p, nil
 }
@@ -137,6 +147,15 @@ func (p *Process) dial() error {
 	return err
 }
 
+// explain names the cause when what the plugin said in its handshake shows that
+// it speaks a contract that is not served.
+func (p *Process) explain(err error, served plugins.Contracts) error {
+	if spoken := p.runner.contract.Load(); spoken != nil && !served.Serve(*spoken) {
+		return &plugins.ContractError{Plugin: *spoken, Gateway: served.Majors()}
+	}
+	return err
+}
+
 // LaunchError is why a plugin did not start, with the last it said.
 type LaunchError struct {
 	Err  error
@@ -146,11 +165,7 @@ type LaunchError struct {
 // Error implements error: in one line, and with the plugin's own words where
 // it had any.
 func (e *LaunchError) Error() string {
-	switch {
-	case strings.Contains(e.Err.Error(), "incompatible API version"):
-		return fmt.Sprintf("start plugin: %v; this gateway speaks contract version %d: rebuild the plugin with the same "+
-			"release of github.com/offramp/offramp/plugins", e.Err, plugins.ContractVersion)
-	case len(e.Tail) > 0:
+	if _, mismatch := errors.AsType[*plugins.ContractError](e.Err); !mismatch && len(e.Tail) > 0 {
 		return "start plugin: it said: " + cause(e.Tail)
 	}
 	return "start plugin: " + e.Err.Error()
@@ -179,20 +194,17 @@ func cause(lines []string) string {
 	return lines[len(lines)-1]
 }
 
-// verify compares an executable with its pinned checksum.
-func verify(path string, checksum []byte) error {
-	if checksum == nil {
-		return nil
-	}
-	secure := goplugin.SecureConfig{Checksum: checksum, Hash: sha256.New()}
-	same, err := secure.Check(path)
+// verify compares an executable with its pinned checksum, if it is pinned, and
+// returns its own.
+func verify(path string, checksum []byte) (string, error) {
+	sum, err := Checksum(path)
 	if err != nil {
-		return fmt.Errorf("verify plugin: %w", err)
+		return "", fmt.Errorf("verify plugin: %w", err)
 	}
-	if !same {
-		return fmt.Errorf("%w: %s has changed since it was locked; if that is right, run: offramp plugin lock", ErrNotLocked, path)
+	if checksum != nil && sum != hex.EncodeToString(checksum) {
+		return "", fmt.Errorf("%w: %s has changed since it was locked; if that is right, run: offramp plugin lock", ErrNotLocked, path)
 	}
-	return nil
+	return sum, nil
 }
 
 // inherited returns the variables of this process that plugins may see.
@@ -210,6 +222,9 @@ func inherited(more []string) []string {
 
 // PID returns the process id.
 func (p *Process) PID() int { return p.runner.cmd.Process.Pid }
+
+// Contract returns the major version of the plugin contract that was agreed on.
+func (p *Process) Contract() int { return p.plugin.NegotiatedVersion() }
 
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.runner.exited }

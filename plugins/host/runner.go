@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // processRunner is go-plugin's view of the process. It differs from
@@ -21,6 +22,8 @@ type processRunner struct {
 	pipe   io.ReadCloser
 	feed   *io.PipeWriter
 	stray  io.Writer // gets what is not a handshake
+
+	contract atomic.Pointer[int] // the contract's major, as the handshake says; nil: no handshake yet
 
 	launched chan struct{} // closed when there is a process
 	exited   chan struct{} // closed when there is none any more
@@ -67,7 +70,8 @@ func (r *processRunner) filter() {
 	lines := bufio.NewReader(r.pipe)
 	for {
 		line, err := lines.ReadSlice('\n')
-		if isHandshake(string(line)) {
+		if contract, ok := handshake(string(line)); ok {
+			r.contract.Store(&contract)
 			_, _ = r.feed.Write(line)
 		} else if len(line) > 0 {
 			_, _ = r.stray.Write(line)
@@ -78,19 +82,18 @@ func (r *processRunner) filter() {
 	}
 }
 
-// isHandshake recognises go-plugin's line: six fields, the first and second
-// of them numbers.
-func isHandshake(line string) bool {
+// handshake recognises go-plugin's line: five fields or more, the first and
+// second of them numbers. The second is the contract's major version.
+func handshake(line string) (contract int, ok bool) {
 	fields := strings.Split(line, "|")
 	if len(fields) < 5 {
-		return false
+		return 0, false
 	}
-	for _, f := range fields[:2] {
-		if _, err := strconv.Atoi(f); err != nil {
-			return false
-		}
+	if _, err := strconv.Atoi(fields[0]); err != nil {
+		return 0, false
 	}
-	return true
+	contract, err := strconv.Atoi(fields[1])
+	return contract, err == nil
 }
 
 // Wait implements runner.Runner.

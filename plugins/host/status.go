@@ -30,6 +30,14 @@ type Status struct {
 	Since    time.Time  `json:"since"` // when it entered State
 	PID      int        `json:"pid,omitempty"`
 	Restarts int        `json:"restarts"`
+	// Contract is the major version of the plugin contract that the process
+	// and the gateway agreed on.
+	Contract int `json:"contract,omitempty"`
+	// Swaps counts the times that a new executable took over, SwapsRefused
+	// those that it was not fit to; SwapError is why, the last time.
+	Swaps        int    `json:"swaps"`
+	SwapsRefused int    `json:"swaps_refused"`
+	SwapError    string `json:"swap_error,omitempty"`
 	// Healthy, Detail and Counters are what the plugin last said of itself.
 	Healthy  bool              `json:"healthy"`
 	Detail   string            `json:"detail,omitempty"`

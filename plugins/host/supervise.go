@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/translators"
 )
 
@@ -102,29 +101,25 @@ func (f *failures) add(now time.Time) (wait time.Duration, tooMany bool) {
 
 func (f *failures) forget() { f.at, f.streak = nil, 0 }
 
-// live is one process's life, from launch until it fails or ctx ends. It
-// returns the process's last lines.
+// live is the life of one process and of those that take over from it, until
+// the last of them fails or ctx ends. It returns that one's last lines.
 func (l *link) live(ctx context.Context) (tail []string, err error) {
 	l.enter(StateStarting, func(*Status) {})
-	p, err := Launch(ctx, l.command)
-	if failed, ok := errors.AsType[*LaunchError](err); ok {
-		return failed.Tail, err
-	}
+	t, tail, err := l.moveIn(ctx, l.executable(), nil)
 	if err != nil {
-		return nil, err
+		return tail, err
 	}
-	defer func() {
-		p.Stop()
-		tail = p.Tail()
-		if err != nil {
-			err = because(err, tail)
-		}
-	}()
-	opened, err := l.open(ctx, p)
-	if err != nil {
-		return nil, err
+	l.book.open(t.watch != nil, t.opened.Credit)
+	l.tell(l.book.up(time.Now()))
+	l.serve(t)
+	for heir := l.work(ctx, t); heir != nil; heir = l.work(ctx, t) {
+		l.handOver(ctx, t, heir)
+		t = heir
 	}
-	return nil, l.work(ctx, p, opened)
+	l.session.Store(nil)
+	err = t.end()
+	tail = t.process.Tail()
+	return tail, because(err, tail)
 }
 
 // because adds a panic in the output to the error of a broken stream.
@@ -138,111 +133,77 @@ func because(err error, tail []string) error {
 	return err
 }
 
-// open checks what the process is and opens its session.
-func (l *link) open(ctx context.Context, p *Process) (plugins.Opened, error) {
-	ctx, cancel := context.WithTimeout(ctx, openPatience)
-	defer cancel()
-	d, err := p.Client.Describe(ctx)
-	if err != nil {
-		return plugins.Opened{}, err
-	}
-	l.learn(d)
-	opened, err := p.Client.Open(ctx, translators.Binding{
-		App: l.binding.App, Backend: l.binding.Backend.Name, Role: l.binding.Backend.Role, Gateway: l.settings.Gateway,
-		Settings: l.binding.Backend.Settings,
-	})
-	if err != nil {
-		return opened, fmt.Errorf("open %s: %w", d.Name, err)
-	}
-	l.enter(StateRunning, func(s *Status) { s.PID, s.Version, s.Healthy, s.Detail = p.PID(), d.Version, true, "" })
-	l.log.Info().Str("plugin", d.Name).Str("version", d.Version).Int("pid", p.PID()).Msg("plugin running")
-	return opened, nil
-}
-
 var (
 	errExited = errors.New("the plugin process ended")
 	errHung   = fmt.Errorf("the plugin did not answer for %s", beatPatience)
 )
 
-// work feeds and watches an open session. When ctx ends it lets the plugin
-// drain before it returns.
-func (l *link) work(ctx context.Context, p *Process, opened plugins.Opened) error {
-	streams, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	group, streams := errgroup.WithContext(streams)
-	watching := opened.Can(plugins.AbilitySubscribe) && l.book.isObserving()
-	feed, err := p.Client.Publish(streams)
-	if err != nil {
-		return err
-	}
-	if watching {
-		watch, err := p.Client.Subscribe(streams)
-		if err != nil {
-			return err
-		}
-		grants := make(chan int, 64)
-		group.Go(func() error { return l.control(streams, watch, grants) })
-		group.Go(func() error { return l.observe(streams, watch, grants) })
-	}
-	if opened.Can(plugins.AbilityPresence) && l.tellsPresence() {
-		group.Go(func() error { return l.attend(streams, p.Client) })
-	}
-	l.session.Store(&session{client: p.Client, query: opened.Can(plugins.AbilityQuery)})
-	defer l.session.Store(nil)
-	l.book.open(watching, opened.Credit)
-	l.tell(l.book.up(time.Now()))
-	group.Go(func() error { return l.feed(streams, feed) })
-	group.Go(func() error { return l.acknowledge(feed) })
-	group.Go(func() error { return l.lease(streams, p) })
-	group.Go(func() error {
-		select {
-		case <-p.Done():
-			return errExited
-		case <-streams.Done():
-			return nil
-		}
-	})
+// work waits while a tenant serves. It returns the successor when there is one
+// that is ready. When ctx ends it lets the plugin drain before it returns.
+func (l *link) work(ctx context.Context, t *tenant) (heir *tenant) {
+	succession, stop := context.WithCancel(ctx)
+	defer stop()
+	heirs := make(chan *tenant, 1)
+	go func() { heirs <- l.succeed(succession, t) }()
 	select {
-	case <-streams.Done():
+	case heir = <-heirs:
+		if heir != nil {
+			return heir
+		}
+	case <-t.streams.Done():
 	case <-ctx.Done():
-		l.retire(streams, p)
-		cancel()
-		_ = group.Wait()
-		return nil
 	}
-	return group.Wait()
+	stop()
+	if heir == nil {
+		if late := <-heirs; late != nil {
+			_ = late.end()
+		}
+	}
+	if ctx.Err() != nil && t.streams.Err() == nil {
+		l.retire(ctx, t)
+	}
+	return nil
 }
 
 // retire lets a plugin finish: what is queued, then what it has.
-func (l *link) retire(ctx context.Context, p *Process) {
+func (l *link) retire(ctx context.Context, t *tenant) {
 	l.book.shut(true)
-	flush, cancel := context.WithTimeout(ctx, flushPatience)
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushPatience)
 	defer cancel()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
-	for !l.book.empty() && flush.Err() == nil {
+	for !l.book.empty() && flush.Err() == nil && t.streams.Err() == nil {
 		select {
 		case <-ticker.C:
 		case <-flush.Done():
 		}
 	}
-	drained, err := p.Client.Drain(ctx, drainPatience)
+	l.drain(ctx, t)
+}
+
+// drain has a plugin flush and close its session.
+func (l *link) drain(ctx context.Context, t *tenant) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience+answerPatience)
+	defer cancel()
+	drained, err := t.process.Client.Drain(ctx, drainPatience)
 	if err != nil {
 		l.log.Warn().Err(err).Msg("plugin did not drain")
 		return
 	}
-	l.report(drained.Report)
+	if t.current() {
+		l.report(drained.Report)
+	}
 	if drained.Leftover > 0 {
 		l.log.Warn().Int("items", drained.Leftover).Msg("plugin drained with items left")
 	}
 }
 
-// lease beats until ctx ends, the process breaks, or a beat is left
+// lease beats until the streams end, the process breaks, or a beat is left
 // unanswered for too long.
-func (l *link) lease(ctx context.Context, p *Process) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+func (l *link) lease(t *tenant) error {
+	ctx, cancel := context.WithCancelCause(t.streams)
 	defer cancel(nil)
-	stream, err := p.Client.Lease(ctx)
+	stream, err := t.process.Client.Lease(ctx)
 	if err != nil {
 		return err
 	}
@@ -253,13 +214,15 @@ func (l *link) lease(ctx context.Context, p *Process) error {
 		report, err := stream.Beat()
 		hung.Stop()
 		if errors.Is(context.Cause(ctx), errHung) {
-			p.runner.kill() // a frozen process hears nothing else
+			t.process.runner.kill() // a frozen process hears nothing else
 			return errHung
 		}
 		if err != nil {
 			return err
 		}
-		l.report(report)
+		if t.current() {
+			l.report(report)
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

@@ -18,35 +18,57 @@ const (
 	maxAdd = 256
 )
 
-// control asks the plugin to observe what is of interest, and grants credit.
-func (l *link) control(ctx context.Context, stream *plugins.SubscribeStream, grants <-chan int) error {
-	if err := stream.Grant(inboundCredit); err != nil {
-		return fmt.Errorf("control watch: %w", err)
-	}
-	for {
-		var err error
+// control asks a tenant's plugin to observe what is of interest, and grants
+// credit.
+func (l *link) control(t *tenant) error {
+	err := t.watch.Grant(inboundCredit)
+	for err == nil {
 		select {
-		case n := <-grants:
-			err = stream.Grant(n)
-		case <-l.book.wanted:
-			add, drop := l.book.wants()
-			err = changeInterest(stream, add, drop)
-		case <-ctx.Done():
+		case n := <-t.grants:
+			err = t.watch.Grant(n)
+		case i := <-t.changes:
+			err = changeInterest(t.watch, i)
+		case <-t.streams.Done():
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("control watch: %w", err)
+	}
+	return fmt.Errorf("control watch: %w", err)
+}
+
+// follow passes on what is to be observed, to a tenant that serves and to its
+// heir.
+func (l *link) follow(ctx context.Context, t *tenant) error {
+	for {
+		select {
+		case <-l.book.wanted:
+			add, drop := l.book.wants()
+			t.ask(interest{add, drop})
+			if heir := t.heir.Load(); heir != nil {
+				heir.ask(interest{add, drop})
+			}
+		case heir := <-t.heirs:
+			l.showing.Lock()
+			t.heir.Store(heir) // from here on, what t observes is compared with what heir does
+			all, attached := l.book.census()
+			heir.overlap.expect(attached)
+			if l.binding.Backend.Role == proxy.RoleBridge && heir.about.Echo == translators.EchoNative {
+				heir.overlap.own = l.settings.Gateway
+			}
+			l.showing.Unlock()
+			heir.ask(interest{add: all})
+		case <-ctx.Done():
+			return nil
 		}
 	}
 }
 
-func changeInterest(stream *plugins.SubscribeStream, add, drop []string) error {
-	for names := range slices.Chunk(drop, maxAdd) {
+func changeInterest(stream *plugins.SubscribeStream, i interest) error {
+	for names := range slices.Chunk(i.drop, maxAdd) {
 		if err := stream.Drop(names...); err != nil {
 			return err
 		}
 	}
-	for names := range slices.Chunk(add, maxAdd) {
+	for names := range slices.Chunk(i.add, maxAdd) {
 		if err := stream.Add(names...); err != nil {
 			return err
 		}
@@ -55,31 +77,13 @@ func changeInterest(stream *plugins.SubscribeStream, add, drop []string) error {
 }
 
 // observe tells what the backend delivers until the stream ends.
-func (l *link) observe(ctx context.Context, stream *plugins.SubscribeStream, grants chan<- int) error {
+func (l *link) observe(t *tenant) error {
 	for {
-		in, err := stream.Recv()
+		in, err := t.watch.Recv()
 		if err != nil {
 			return fmt.Errorf("watch backend: %w", err)
 		}
-		now := time.Now()
-		for _, e := range in.Items {
-			l.delivered(e, now)
-		}
-		for _, s := range in.States {
-			l.tell(l.book.observed(s.Channel, s.ChannelState, now))
-			if s.State == translators.StateError {
-				l.log.Warn().Str("channel", string(s.Channel)).Str("detail", s.Detail).Msg("channel cannot be observed on the backend")
-			}
-		}
-		if len(in.Items) == 0 {
-			continue
-		}
-		l.change(func(s *Status) { s.Delivered += uint64(len(in.Items)) })
-		select {
-		case grants <- len(in.Items):
-		case <-ctx.Done():
-			return nil
-		}
+		l.take(t, in)
 	}
 }
 
