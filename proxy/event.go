@@ -80,6 +80,7 @@ type Event struct {
 	Publisher Publisher
 	Origin    Leg       // where it entered; it is never forwarded back there
 	Via       string    // gateways that it came through, as in Client; empty: none
+	By        string    // who called the HTTP API: key and User-Agent; known where it was called
 	At        time.Time // acceptance, this node's clock (with monotonic reading where it was accepted)
 	// Order is given by Broker to what a cache channel keeps: of two such
 	// events on a channel, the later one has the higher. 0: not known.

@@ -57,6 +57,9 @@ type Counts struct {
 
 	// Structures are how sampled frames are built, by leg: see SplitStructures.
 	Structures map[string]int64
+
+	// Groups break the events of a cell down: see GroupedBy.
+	Groups Groups
 }
 
 // Add adds other's counts to c.
@@ -87,6 +90,7 @@ func (c *Counts) Add(o *Counts) {
 	c.Webhooks.Add(o.Webhooks)
 	addCounts(&c.Decisions, o.Decisions)
 	addCounts(&c.Structures, o.Structures)
+	c.Groups.merge(o.Groups)
 }
 
 // maxNamed bounds the names counted apart in one map of one cell.
@@ -112,7 +116,7 @@ func countNamed(into *map[string]int64, name string, n int64) {
 func (c *Counts) clone() Counts {
 	out := *c
 	out.Rejected, out.Decisions, out.Signatures = maps.Clone(c.Rejected), maps.Clone(c.Decisions), maps.Clone(c.Signatures)
-	out.Structures = maps.Clone(c.Structures)
+	out.Structures, out.Groups = maps.Clone(c.Structures), c.Groups.clone()
 	return out
 }
 

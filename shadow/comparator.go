@@ -58,6 +58,7 @@ var watched = proxy.KindsOf(
 	proxy.KindSubscribed, proxy.KindUnsubscribed,
 	proxy.KindMemberAdded, proxy.KindMemberRemoved, proxy.KindAllowed, proxy.KindRefused,
 	proxy.KindOccupied, proxy.KindVacated, proxy.KindCacheMiss, proxy.KindWebhook, proxy.KindFrame,
+	proxy.KindConnected, proxy.KindDisconnected,
 )
 
 // Run compares until ctx ends, and then writes what it has to the journal. It

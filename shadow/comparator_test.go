@@ -128,7 +128,7 @@ func TestOfferOfUnwatchedKindCostsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if !c.Offer(proxy.Record{Kind: proxy.KindConnected}) {
+		if !c.Offer(proxy.Record{Kind: proxy.KindSubscriptionCount}) {
 			t.Error("a record that is not watched was refused")
 		}
 	}

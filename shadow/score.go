@@ -105,7 +105,8 @@ func (p *sweeper) judgeSlot(s, leg int) {
 		*o = outcome{decided: true, order: none} // it came from there
 		return
 	}
-	if o.state == stateSeen {
+	withheld := o.state == stateSeen && p.withheld(s, leg)
+	if o.state == stateSeen && !withheld {
 		// What was paired by place only may yet turn out to be another event.
 		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)
 		o.decided = sure && p.everywhere(s, leg)
@@ -115,6 +116,8 @@ func (p *sweeper) judgeSlot(s, leg int) {
 	switch {
 	case p.gap(leg, span{from: slot.at, to: slot.at + p.edge()}):
 		o.state = stateUnknown
+	case withheld:
+		o.state, o.order = stateMissing, none
 	default:
 		p.judgeUnseen(s, leg, o)
 	}
@@ -143,6 +146,24 @@ func (p *sweeper) everywhere(s, leg int) bool {
 		}
 	}
 	return true
+}
+
+// withheld reports whether a client was given an event by the reference and
+// its double was not, though others were.
+func (p *sweeper) withheld(s, leg int) bool {
+	if leg == 0 || p.window.kind(leg) != kindSockets || p.everywhere(s, leg) {
+		return false
+	}
+	for i := range p.views {
+		v := &p.views[i]
+		if v.leg != leg || v.view.socket == "" || v.first[s] != none || p.expected(v.view, s) != stateMissing {
+			continue
+		}
+		if own := p.viewOf(0, v.view.socket); own != nil && own.first[s] != none {
+			return true
+		}
+	}
+	return false
 }
 
 // expected says what it means that a socket did not show an event.
@@ -246,6 +267,7 @@ func (p *sweeper) count(cut int) {
 			p.countSlot(s, leg)
 		}
 		p.countOrder(cut, leg)
+		p.countLibraries(cut, leg)
 		p.countSiblings(cut, leg)
 	}
 }
@@ -279,6 +301,31 @@ func (p *sweeper) countSlot(s, leg int) {
 		c.ReferenceDuplicate += int64(ref.again)
 	}
 	p.charge(leg, slot, o.state == stateMissing)
+	p.countPublisher(s, leg)
+}
+
+// countPublisher counts an event that was compared with its publisher's.
+func (p *sweeper) countPublisher(s, leg int) {
+	o := p.outcome(s, leg)
+	g := p.group(leg, ByPublisher, p.source(s), p.slots[s].at)
+	g.Events++
+	switch {
+	case o.state == stateMissing:
+		g.Missing++
+	case o.differs:
+		g.PayloadDiffers++
+	}
+	if !o.unsure {
+		g.Duplicate += int64(o.again)
+	}
+}
+
+// source returns who published an event; "other" when nobody did here.
+func (p *sweeper) source(s int) uint32 {
+	if !p.slots[s].truth {
+		return 0
+	}
+	return p.window.events[p.slots[s].event].source
 }
 
 // receivers returns how many clients the reference delivered an event to. Of
@@ -374,6 +421,7 @@ func (p *sweeper) countOrder(cut, leg int) {
 			c, _ := p.cell(leg, p.slots[s].name, p.slots[s].at)
 			c.Reordered++
 			c.MaxDisplacement = max(c.MaxDisplacement, int64(displacement))
+			p.group(leg, ByPublisher, p.source(s), p.slots[s].at).Reordered++
 			p.exhibit("reordered", s, leg)
 		}
 	}

@@ -42,8 +42,10 @@ type appState struct {
 	hooks     *hooks
 	questions map[question]*verdicts
 	actions   *names
-	libraries *names // of clients
-	frames    *names // kinds of frame
+	libraries *names                       // of clients
+	frames    *names                       // kinds of frame
+	sources   *names                       // publishers, and libraries of clients
+	sockets   map[protocol.SocketID]uint32 // relayed clients' libraries
 }
 
 // hearing is what was ever heard of a leg.
@@ -93,6 +95,7 @@ func (s *state) addApp(id string) *appState {
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
 		hooks: newHooks(), questions: make(map[question]*verdicts), actions: newNames(maxCodes),
 		libraries: newNames(maxLibraries), frames: newNames(maxCodes),
+		sources: newNames(maxSources), sockets: make(map[protocol.SocketID]uint32),
 	}
 	s.apps[id] = a
 	return a
@@ -147,8 +150,12 @@ func (s *state) observe(r *proxy.Record) {
 		s.decided(a, topic, r, at)
 		return
 	}
-	if r.Kind == proxy.KindFrame {
+	switch r.Kind {
+	case proxy.KindFrame:
 		s.framed(a, r, at)
+		return
+	case proxy.KindConnected, proxy.KindDisconnected:
+		a.connected(r)
 		return
 	}
 	if topic.Channel == "" {
@@ -215,7 +222,7 @@ func (s *state) published(a *appState, w *window, r *proxy.Record, at int64) {
 		at = s.nanos(ev.At)
 	}
 	p := published{
-		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name),
+		at: at, id: ev.ID, key: s.hasher.key(ev), user: s.hasher.user(ev.UserID), name: a.events.number(ev.Name), source: a.publisherOf(ev),
 		origin: ev.Origin, except: ev.Except, body: s.hold(ev.Data), size: len(ev.Data),
 	}
 	if p.except == "" {

@@ -30,6 +30,7 @@ type sweeper struct {
 	views    []viewPass
 	outcomes []outcome // by slot, then leg
 	spare    []*matcher
+	groups   []groupCache
 	closed   map[uint64]uint16 // content and ids closed lately: legs that had it
 	isClosed func(uint64) bool
 }
@@ -103,6 +104,9 @@ func (s *state) sweepWindow(a *appState, w *window, now int64, m mode) {
 
 // run pairs, judges and counts, and returns how many slots it closed.
 func (p *sweeper) run() int {
+	if p.groups = p.groups[:0]; cap(p.groups) == 0 {
+		p.groups = make([]groupCache, 0, maxGroupCache)
+	}
 	p.assignAnswers()
 	p.begin()
 	p.matchAll()
@@ -438,7 +442,10 @@ type cellCache struct {
 	times  *entry
 }
 
-const maxCellCache = 16
+const (
+	maxCellCache  = 16
+	maxGroupCache = 16
+)
 
 // cell returns the counts and latencies of an event in a pair with the leg.
 func (p *sweeper) cell(leg int, name uint32, at int64) (*Counts, *Latency) {

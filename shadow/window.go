@@ -36,6 +36,7 @@ type published struct {
 	key      uint64
 	user     uint64
 	name     uint32
+	source   uint32    // who published it
 	origin   proxy.Leg // where it entered; it is not sent back there
 	sender   uint64    // the client that sent it; 0: a server did
 	excludes bool      // one socket is not to get it: its sender, or the one named

@@ -18,6 +18,7 @@ type Publication struct {
 	Except   protocol.SocketID // skipped on delivery; empty: nobody
 	Origin   proxy.Leg         // where it entered; empty: this engine
 	Via      string            // gateways that it came through; empty: none
+	By       string            // who published, as in proxy.Event
 	// Of a client event that a client of another leg sent:
 	Publisher proxy.Publisher
 	UserID    string // its presence user
@@ -43,6 +44,7 @@ func (e *Engine) Publish(ctx context.Context, app *proxy.App, p Publication) err
 			UserID:    p.UserID,
 			Origin:    p.Origin,
 			Via:       p.Via,
+			By:        p.By,
 			At:        now,
 		}
 		if ev.Keeps() {

@@ -47,6 +47,8 @@ type API struct {
 	tenants  tenants
 	requests sync.Pool // of *request
 	metrics  *metrics
+
+	publishers publishers
 }
 
 // New returns an API. It starts nothing.
@@ -132,8 +134,14 @@ func (a *API) accept(r *request) *refusal {
 	if !r.tenant.app.Enabled {
 		return errDisabled
 	}
-	if r.resource.read != nil {
-		return r.resource.read(r)
+	if r.resource.read == nil {
+		return nil
+	}
+	if refused := r.resource.read(r); refused != nil {
+		return refused
+	}
+	for i := range r.batch {
+		r.batch[i].By = a.publishers.of(r)
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (r *Relay) copyEvent(ctx context.Context, app *proxy.App, p engine.Publicat
 		topic := proxy.Topic{App: app.ID, Channel: channel}
 		r.offer(proxy.Record{Kind: proxy.KindPublished, At: time.Now(), Leg: proxy.LegVendor, Topic: topic, Event: &proxy.Event{
 			ID: r.nextID(), Topic: topic, Name: p.Name, Data: p.Data, Except: p.Except,
-			Publisher: proxy.ByServer, Origin: proxy.LegVendor, At: at,
+			Publisher: proxy.ByServer, Origin: proxy.LegVendor, By: p.By, At: at,
 		}})
 		if position.Shadowed(channel) {
 			shadowed = append(shadowed, channel)
