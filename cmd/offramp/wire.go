@@ -356,6 +356,7 @@ func (g *gateway) reload(r configs.Reload) {
 		g.log.Info().Str("path", c.Path).Str("what", c.What).Bool("needs_restart", c.Restart).Msg("configuration changed")
 	}
 	g.log.Info().Int("changes", len(r.Changes)).Msg("configuration reloaded")
+	g.renewPlugins()
 }
 
 // ready says why the gateway cannot serve; empty when it can.
