@@ -57,6 +57,17 @@ type Exhibit struct {
 	Before    *Frame // what the reference delivered; nil: nothing
 	After     *Frame // what the candidate delivered; nil: nothing
 	Note      string
+	// Steps are what happened on the channel around the finding, in order.
+	Steps []Step
+}
+
+// Step is one event published, or one delivery of it on a leg.
+type Step struct {
+	Leg     proxy.Leg // where it was delivered; empty: it was published
+	Event   string
+	ID      string // event id, where the leg carries it
+	Subject bool   // it is the event that the finding is about
+	Frame
 }
 
 // Frame is what one leg delivered.

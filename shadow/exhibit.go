@@ -7,6 +7,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/offramp/offramp/proxy"
 )
 
 // maxExhibits bounds the exhibits per finding, pair and pattern; the first
@@ -85,12 +87,75 @@ func (p *sweeper) exhibit(finding string, s, leg int) {
 		x.Before = p.frame(&arrival{at: e.at, size: e.size, body: e.body})
 		x.Note = "as published: the reference was not seen to deliver it"
 	}
+	x.Steps = p.steps(s, leg)
 	kept := &p.target.exhibits.kept
 	if place == len(*kept) {
 		*kept = append(*kept, x)
 		return
 	}
 	(*kept)[place] = x
+}
+
+// around is how many events before and after the one of a finding an exhibit
+// shows.
+const around = 3
+
+// steps returns what happened around a slot, as the reference and a candidate
+// show it.
+func (p *sweeper) steps(s, leg int) []Step {
+	var all []placed
+	for k := max(0, s-around); k <= min(len(p.slots)-1, s+around); k++ {
+		slot := &p.slots[k]
+		if slot.truth {
+			e := &p.window.events[slot.event]
+			x := &arrival{at: e.at, id: e.id, name: e.name, size: e.size, body: e.body}
+			all = append(all, placed{p.step("", x, k == s), k})
+		}
+		for _, l := range []int{0, leg} {
+			all = append(all, p.deliveries(k, l, k == s)...)
+		}
+	}
+	// Much may arrive in one instant: its order is that of the arrivals.
+	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.place, b.place)) })
+	steps := make([]Step, len(all))
+	for i := range all {
+		steps[i] = all[i].Step
+	}
+	return steps
+}
+
+// placed is a step with its place among those of its leg.
+type placed struct {
+	Step
+	place int
+}
+
+// deliveries returns what the view of a leg that saw most shows of a slot, and
+// what another one shows if that one does not.
+func (p *sweeper) deliveries(s, leg int, subject bool) []placed {
+	main := p.mainView(leg)
+	if main == none {
+		return nil
+	}
+	var found []placed
+	v, name := &p.views[main], p.window.legs[leg].name
+	for a, of := range v.slotOf {
+		if of == s {
+			found = append(found, placed{p.step(name, &v.view.arrivals[a], subject), a})
+		}
+	}
+	if o := p.outcome(s, leg); len(found) == 0 && o.first != nil {
+		found = append(found, placed{Step: p.step(name, o.first, subject)})
+	}
+	return found
+}
+
+func (p *sweeper) step(leg proxy.Leg, x *arrival, subject bool) Step {
+	step := Step{Leg: leg, Event: p.app.events.text(x.name), Subject: subject, Frame: *p.frame(x)}
+	if !x.id.IsZero() {
+		step.ID = x.id.String()
+	}
+	return step
 }
 
 func (p *sweeper) frame(x *arrival) *Frame {

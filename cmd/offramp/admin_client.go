@@ -36,31 +36,9 @@ func (a adminClient) get(ctx context.Context, path string, query url.Values, int
 func (a adminClient) call(ctx context.Context, method, path string, query url.Values, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var payload io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		payload = strings.NewReader(string(text))
-	}
-	target := strings.TrimRight(a.base, "/") + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
-	}
-	req, err := http.NewRequestWithContext(ctx, method, target, payload)
+	resp, err := a.send(ctx, method, path, query, body)
 	if err != nil {
-		return fmt.Errorf("admin address %q: %w", a.base, err)
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if a.token != "" {
-		req.Header.Set("Authorization", "Bearer "+a.token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("%w on %s: %w", errNoGateway, a.base, err)
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAdminAnswer))
@@ -74,6 +52,38 @@ func (a adminClient) call(ctx context.Context, method, path string, query url.Va
 		return fmt.Errorf("%s does not answer as Offramp's admin listener does: %w", a.base, err)
 	}
 	return nil
+}
+
+// send sends a request with a JSON body (nil: none). The caller closes the
+// answer's body.
+func (a adminClient) send(ctx context.Context, method, path string, query url.Values, body any) (*http.Response, error) {
+	var payload io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		payload = strings.NewReader(string(text))
+	}
+	target := strings.TrimRight(a.base, "/") + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, payload)
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q: %w", a.base, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("%w on %s: %w", errNoGateway, a.base, err)
+	}
+	return resp, nil
 }
 
 // onlyApp returns the id of the gateway's app, if it has just one.

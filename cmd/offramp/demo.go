@@ -223,7 +223,7 @@ const warmUpPatience = 20 * time.Second
 func (d *demo) warmUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, warmUpPatience)
 	defer cancel()
-	err := d.await(ctx, func(s host.Status) bool { return s.State == host.StateRunning })
+	err := awaitPlugin(ctx, d.gateway, func(s host.Status) bool { return s.State == host.StateRunning })
 	if err != nil {
 		return err
 	}
@@ -233,25 +233,26 @@ func (d *demo) warmUp(ctx context.Context) error {
 		return err
 	}
 	channels := len(demoRooms())
-	if err := d.await(ctx, func(s host.Status) bool { return s.Channels >= channels }); err != nil {
+	if err := awaitPlugin(ctx, d.gateway, func(s host.Status) bool { return s.Channels >= channels }); err != nil {
 		return err
 	}
 	d.say("clients  %d WebSockets on %d channels", d.traffic.counts.Connected.Load(), channels)
 	return nil
 }
 
-func (d *demo) await(ctx context.Context, ok func(host.Status) bool) error {
+// awaitPlugin waits until a gateway's one plugin is as it should be.
+func awaitPlugin(ctx context.Context, g *gateway, ok func(host.Status) bool) error {
 	for {
-		s := d.gateway.host.Status()[0]
+		s := g.host.Status()[0]
 		if ok(s) {
 			return nil
 		}
 		if s.State == host.StateQuarantined {
-			return fmt.Errorf("the nats plugin does not start: %s", s.LastError)
+			return fmt.Errorf("the plugin %s does not start: %s", s.Plugin, s.LastError)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the nats plugin did not get ready within %v (%s %s)", warmUpPatience, s.State, s.LastError)
+			return fmt.Errorf("the plugin %s did not get ready within %v (%s %s)", s.Plugin, warmUpPatience, s.State, s.LastError)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,26 +18,9 @@ import (
 	"github.com/offramp/offramp/shadow/report"
 )
 
-// reportWriters are the forms of a report, by the name of --format.
-var reportWriters = map[string]func(io.Writer, *report.Report) error{
-	"terminal": report.WriteTerminal,
-	"json":     report.WriteJSON,
-	"html":     report.WriteHTML,
-	"junit":    report.WriteJUnit,
-}
-
-func reportFormats() string {
-	names := make([]string, 0, len(reportWriters))
-	for name := range reportWriters {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return strings.Join(names, ", ")
-}
-
 func newReportCommand(env configs.Environment) *cobra.Command {
 	var source reportSource
-	var format, out, rules string
+	var form reportForm
 	cmd := &cobra.Command{
 		Use:   "report",
 		Short: "The shadow comparison report: is the next step safe?",
@@ -53,43 +34,20 @@ configuration, from its data directory.
 Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`,
 		Args: unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			write, ok := reportWriters[format]
-			if !ok {
-				return withCode(exitTool, fmt.Errorf("unknown format %q: use one of %s", format, reportFormats()))
+			if err := form.check(); err != nil {
+				return withCode(exitTool, err)
 			}
 			r, err := source.read(cmd.Context(), env)
 			if err != nil {
 				return withCode(exitTool, err)
 			}
-			if cmd.Flags().Changed("rules") {
-				accepted, err := readRules(rules)
-				if err != nil {
-					return withCode(exitTool, err)
-				}
-				r.Accept(accepted)
-			}
-			if out == "" {
-				err = write(cmd.OutOrStdout(), r)
-			} else {
-				err = writeFile(out, func(w io.Writer) error { return write(w, r) })
-			}
-			if err != nil {
-				return withCode(exitTool, err)
-			}
-			if code := r.ExitCode(); code != exitOK {
-				return &exitError{code: code}
-			}
-			return nil
+			return form.write(cmd, r)
 		},
 	}
+	source.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&source.file, "config", "", "configuration file of the gateway")
-	f.StringVar(&source.admin, "admin", "", "admin address of the gateway, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
-	f.StringVar(&source.app, "app", "", "app id; needed when there are several")
 	f.StringVar(&source.since, "since", "", "only evidence from this time on: RFC 3339, or a duration back from now such as 24h")
-	f.StringVar(&format, "format", "terminal", "one of "+reportFormats())
-	f.StringVar(&rules, "rules", "", "judge by this file of ignore rules instead of the one that the configuration names; empty: by none")
-	f.StringVar(&out, "out", "", "write to this file instead of the terminal")
+	form.addFlags(cmd)
 	cmd.AddCommand(newReportDiffCommand(), newReportVerifyCommand())
 	return cmd
 }
@@ -99,14 +57,42 @@ type reportSource struct {
 	file, admin, app, since string
 }
 
+func (s *reportSource) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.file, "config", "", "configuration file of the gateway")
+	f.StringVar(&s.admin, "admin", "", "admin address of the gateway, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
+	f.StringVar(&s.app, "app", "", "app id; needed when there are several")
+}
+
+// gateway returns the running gateway that the flags lead to, and the app.
+func (s *reportSource) gateway(ctx context.Context, env configs.Environment) (admin adminClient, app string, err error) {
+	if s.admin != "" {
+		admin = s.client(env)
+	} else {
+		config, err := loadConfig(s.file, env)
+		if err != nil {
+			return admin, "", err
+		}
+		admin = adminOf(config)
+	}
+	if app = s.app; app == "" {
+		app, err = admin.onlyApp(ctx)
+	}
+	return admin, app, err
+}
+
+func (s *reportSource) client(env configs.Environment) adminClient {
+	token, _ := env("OFFRAMP_ADMIN_TOKEN")
+	return adminClient{base: s.admin, token: token}
+}
+
 func (s reportSource) read(ctx context.Context, env configs.Environment) (*report.Report, error) {
 	since, err := parseSince(s.since, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	if s.admin != "" {
-		token, _ := env("OFFRAMP_ADMIN_TOKEN")
-		return s.fetch(ctx, adminClient{base: s.admin, token: token}, since)
+		return s.fetch(ctx, s.client(env), since)
 	}
 	config, err := loadConfig(s.file, env)
 	if err != nil {
@@ -204,23 +190,6 @@ func (s reportSource) fromDisk(config *configs.Config, since time.Time) (*report
 	return report.Build(comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
 		GatewayVersion: version, Generated: time.Now(), Rules: rules,
 	}), nil
-}
-
-// readRules reads a file of ignore rules; the empty path has none.
-func readRules(path string) ([]report.Rule, error) {
-	if path == "" {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read ignore rules: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	rules, err := report.ReadRules(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return rules, nil
 }
 
 // readReport reads a report that was written as JSON.

@@ -35,6 +35,8 @@ delivered, so that moving is a decision made on numbers.
 		newServeCommand(env),
 		newDemoCommand(),
 		newReportCommand(env),
+		newRecordCommand(env),
+		newReplayCommand(),
 		newStageCommand(env),
 		newInventoryCommand(env),
 		newAssessCommand(env),
@@ -74,7 +76,7 @@ func usageCode(cmd *cobra.Command) int {
 		switch c.Name() {
 		case "check":
 			return exitConfig
-		case "report", "stage", "inventory", "assess", "plan", "cost", "plugin", "demo":
+		case "report", "replay", "stage", "inventory", "assess", "plan", "cost", "plugin", "demo":
 			return exitTool
 		}
 	}

@@ -35,6 +35,7 @@ import (
 	"github.com/offramp/offramp/proxy/upstream"
 	"github.com/offramp/offramp/proxy/webhooks"
 	"github.com/offramp/offramp/shadow"
+	"github.com/offramp/offramp/shadow/capture"
 	"github.com/offramp/offramp/shadow/inventory"
 	"github.com/offramp/offramp/shadow/report"
 )
@@ -51,6 +52,7 @@ type gateway struct {
 	feed       *tap.Feed
 	outbox     *webhooks.Outbox
 	comparator *shadow.Comparator
+	recorder   capture.Recorder
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
@@ -192,7 +194,7 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	g.comparator, err = shadow.New(shadow.Settings{Config: o.shadow, Apps: g.router.ByID, Journal: journal, Log: o.log})
+	g.comparator, err = shadow.New(shadow.Settings{Config: o.shadow, Apps: g.router.ByID, Journal: journal, Copy: &g.recorder, Log: o.log})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ func (g *gateway) newAdmin() *admin.Server {
 		Webhooks: outbox{g.outbox},
 		Feed:     liveFeed{g.feed},
 		Report:   g.report,
+		Evidence: g.evidence,
+		Capture:  g.capture,
 		Inventory: func(_ context.Context, app string, _ time.Time) (json.RawMessage, error) {
 			return json.Marshal(g.inventory.Document(app))
 		},

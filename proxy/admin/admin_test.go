@@ -104,7 +104,14 @@ func (g *gateway) settings() Settings {
 	}
 	return Settings{
 		Version: "test", Ready: func(context.Context) []string { return g.reasons },
-		Apps: g, Traffic: g, Stages: g, Webhooks: g, Feed: g, Report: document, Inventory: document,
+		Apps: g, Traffic: g, Stages: g, Webhooks: g, Feed: g, Report: document, Inventory: document, Evidence: document,
+		Capture: func(_ context.Context, app string, length time.Duration, payloads bool, w io.Writer) error {
+			if g.err != nil {
+				return g.err
+			}
+			_, err := fmt.Fprint(w, app, " ", length, " ", payloads)
+			return err
+		},
 		Backends: func() any { return []string{"backend"} },
 		Occupancy: func(_ context.Context, t proxy.Topic, backend string) (any, error) {
 			return "who is on " + t.String() + " at " + backend, g.err
@@ -164,6 +171,12 @@ func TestAnswers(t *testing.T) {
 		"roll back":                          {"POST", "/api/v1/apps/one/rollback", `{"why":"errors"}`, 200, `{}`},
 		"roll back without a reason":         {"POST", "/api/v1/apps/one/rollback", `{}`, 200, `{}`},
 		"report":                             {"GET", "/api/v1/apps/one/report", "", 200, `{"app":"one","all":true}`},
+		"evidence":                           {"GET", "/api/v1/apps/one/evidence", "", 200, `{"app":"one","all":true}`},
+		"a recording":                        {"POST", "/api/v1/apps/one/capture?for=60s", "", 200, "one 1m0s false"},
+		"a recording with payloads":          {"POST", "/api/v1/apps/one/capture?for=1s&payloads=true", "", 200, "one 1s true"},
+		"a recording of a day":               {"POST", "/api/v1/apps/one/capture?for=24h", "", 400, "1h0m0s"},
+		"a recording without a length":       {"POST", "/api/v1/apps/one/capture", "", 400, "for=60s"},
+		"a recording of no app":              {"POST", "/api/v1/apps/none/capture?for=60s", "", 404, "no app"},
 		"report of a day":                    {"GET", "/api/v1/apps/one/report?since=24h", "", 200, `{"app":"one","all":false}`},
 		"report since a time":                {"GET", "/api/v1/apps/one/report?since=2026-01-01T00:00:00Z", "", 200, `"all":false`},
 		"report since nonsense":              {"GET", "/api/v1/apps/one/report?since=yesterday", "", 400, "not a time"},

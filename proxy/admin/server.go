@@ -47,6 +47,8 @@ type Settings struct {
 	Traffic   Traffic
 	Stages    Stages
 	Report    Document
+	Evidence  Document // what the report is made of, for one report on several gateways
+	Capture   Capture
 	Inventory Document
 	Backends  func() any // a list of backends and how each is doing
 	Occupancy Occupancy
@@ -137,6 +139,8 @@ func (s *Server) routes() http.Handler {
 		{"POST /api/v1/apps/{id}/rollback", false, s.rollBack},
 		{"POST /api/v1/apps/{id}/rearm", false, s.rearm},
 		{"GET /api/v1/apps/{id}/report", false, s.document("report", s.Report)},
+		{"GET /api/v1/apps/{id}/evidence", false, s.document("evidence", s.Evidence)},
+		{"POST /api/v1/apps/{id}/capture", false, s.capture},
 		{"GET /api/v1/apps/{id}/inventory", false, s.document("inventory", s.Inventory)},
 		{"GET /api/v1/apps/{id}/backends/{backend}/channels/{channel}", false, s.showOccupancy},
 		{"GET /api/v1/backends", false, s.listBackends},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -142,3 +143,8 @@ type FeedFilter struct {
 // Document makes one JSON document about an app: its report, its inventory.
 // since limits it to what was seen from then on; zero: everything.
 type Document func(ctx context.Context, app string, since time.Time) (json.RawMessage, error)
+
+// Capture writes a recording of an app's traffic, which lasts for that long or
+// until ctx ends. Without payloads, they are replaced by hashes. It returns
+// ErrRefused while another recording runs.
+type Capture func(ctx context.Context, app string, length time.Duration, payloads bool, w io.Writer) error

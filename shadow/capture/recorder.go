@@ -42,16 +42,19 @@ func (r *Recorder) Offer(rec proxy.Record) bool {
 	return now.out.Offer(rec)
 }
 
-// Record captures an app's records until ctx ends, and returns once the end of
-// the file is written. It returns ErrBusy while another one runs.
-func (r *Recorder) Record(ctx context.Context, app *proxy.App, s Settings) error {
+// Start begins to capture an app's records. The caller must call run, which
+// writes them until ctx ends, and returns once the end of the file is written.
+// Start returns ErrBusy while another recording lasts.
+func (r *Recorder) Start(app *proxy.App, s Settings) (run func(ctx context.Context) error, err error) {
 	if !r.one.TryLock() {
-		return ErrBusy
+		return nil, ErrBusy
 	}
-	defer r.one.Unlock()
 	s.App = app
 	w := New(s)
 	r.active.Store(&recording{app: app.ID, out: w})
-	defer r.active.Store(nil)
-	return w.Run(ctx)
+	return func(ctx context.Context) error {
+		defer r.one.Unlock()
+		defer r.active.Store(nil)
+		return w.Run(ctx)
+	}, nil
 }

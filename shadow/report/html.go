@@ -1,7 +1,10 @@
 package report
 
 import (
+	"bufio"
 	_ "embed"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -12,7 +15,8 @@ import (
 var page string
 
 // WriteHTML writes the report as one HTML file that needs nothing else: no
-// scripts, no network. It prints, and follows the reader's light or dark
+// network, and nothing runs in it. The JSON form is in it as data, so that Read
+// reads it back. It prints, and follows the reader's light or dark
 // setting.
 func WriteHTML(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
@@ -33,6 +37,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"presenceStrip": presenceStrip,
 		"differs":       func(d Decision) bool { return d.differs() },
 		"duration":      func(s float64) string { return span(seconds(s)) },
+		"data":          data,
 		"rulesYAML":     rulesYAML,
 		"words":         func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(page)
@@ -41,6 +46,39 @@ func WriteHTML(w io.Writer, r *Report) error {
 	}
 	if err := t.Execute(w, r); err != nil {
 		return fmt.Errorf("write html report: %w", err)
+	}
+	return nil
+}
+
+// dataMark begins the JSON form within the HTML form.
+const dataMark = `<script type="application/json" id="report">`
+
+// data writes the JSON form as a part of the page that nobody sees. The
+// encoder escapes what could end the part.
+func data(r *Report) (template.HTML, error) {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return "", fmt.Errorf("encode report: %w", err)
+	}
+	return template.HTML(dataMark + string(text) + "</script>"), nil //nolint:gosec // escaped by the encoder
+}
+
+// skipTo reads up to the end of a mark on one line.
+func skipTo(r *bufio.Reader, mark string) error {
+	matched := 0
+	for matched < len(mark) {
+		c, err := r.ReadByte()
+		if err != nil {
+			return errors.New("this page is no report of this version: it has no data in it")
+		}
+		switch c {
+		case mark[matched]:
+			matched++
+		case mark[0]: // which occurs nowhere else in the mark
+			matched = 1
+		default:
+			matched = 0
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bufio"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -263,6 +264,19 @@ type Exhibit struct {
 	Before    *Frame    `json:"ref_frame"`
 	After     *Frame    `json:"cand_frame"`
 	Note      string    `json:"note,omitempty"`
+	// Frames are what happened on the channel around the finding, in order.
+	Frames []Step `json:"frames"`
+	// Replay is the command that plays the exhibit on this machine.
+	Replay string `json:"replay"`
+}
+
+// Step is one event published, or one delivery of it.
+type Step struct {
+	Leg     string `json:"leg,omitempty"` // where it was delivered; absent: it was published
+	Event   string `json:"event"`
+	EventID string `json:"event_id,omitempty"`
+	Subject bool   `json:"subject,omitempty"` // it is the event that the finding is about
+	Frame
 }
 
 // Frame is what one leg delivered, redacted.
@@ -283,10 +297,17 @@ func WriteJSON(w io.Writer, r *Report) error {
 	return nil
 }
 
-// Read reads a report's JSON form of at most 256 MiB.
+// Read reads a report of at most 256 MiB: its JSON form, or its HTML form,
+// which has the JSON form in it.
 func Read(r io.Reader) (*Report, error) {
+	text := bufio.NewReader(io.LimitReader(r, maxReport))
+	if first, err := text.Peek(1); err == nil && first[0] == '<' {
+		if err := skipTo(text, dataMark); err != nil {
+			return nil, fmt.Errorf("read report: %w", err)
+		}
+	}
 	var out Report
-	if err := json.NewDecoder(io.LimitReader(r, maxReport)).Decode(&out); err != nil {
+	if err := json.NewDecoder(text).Decode(&out); err != nil {
 		return nil, fmt.Errorf("read report: %w", err)
 	}
 	if out.Schema != Schema {
