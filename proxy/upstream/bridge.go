@@ -112,6 +112,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 		if !needed[id] {
 			b.stop()
 			delete(bridges, id)
+			r.parted(id)
 			r.bridges.Delete(id)
 		}
 	}

@@ -32,11 +32,31 @@ const (
 type ears struct {
 	mu    sync.Mutex
 	heard map[string]time.Time // by app, when the latest came
+	gone  map[string]time.Time // when an app's bridge was closed
 	first chan string          // apps that were heard of for the first time
 }
 
 func newEars() ears {
-	return ears{heard: make(map[string]time.Time), first: make(chan string, maxHooks)}
+	return ears{heard: make(map[string]time.Time), gone: make(map[string]time.Time), first: make(chan string, maxHooks)}
+}
+
+// parted notes that an app's bridge is closed.
+func (r *Relay) parted(app string) {
+	r.ears.mu.Lock()
+	defer r.ears.mu.Unlock()
+	r.ears.gone[app] = time.Now()
+}
+
+// parting reports whether an app has a bridge, or had one a moment ago: its
+// clients are on their way back, and its ghosts are only leaving.
+func (r *Relay) parting(app string, now time.Time) bool {
+	if _, bridged := r.bridges.Load(app); bridged {
+		return true
+	}
+	r.ears.mu.Lock()
+	defer r.ears.mu.Unlock()
+	at, was := r.ears.gone[app]
+	return was && now.Sub(at) < exitAfter
 }
 
 // hear notes a webhook of an app. The first since the start has the vendor

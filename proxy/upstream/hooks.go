@@ -42,7 +42,8 @@ func (r *Relay) hookPath(ctx *fasthttp.RequestCtx, app *proxy.App) bool {
 
 // serveHook takes in a webhook of the vendor's. While the app is relayed it is
 // passed on as it is; from mirror on it is merged with what happens here, and
-// the gateway's own webhooks tell of both. After the exit nobody is told.
+// the gateway's own webhooks tell of both, until the last client has come back
+// to the vendor. After the exit nobody is told.
 func (r *Relay) serveHook(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	select {
 	case r.hooking <- struct{}{}:
@@ -64,9 +65,9 @@ func (r *Relay) serveHook(ctx *fasthttp.RequestCtx, app *proxy.App) {
 	defer cancel()
 	status, err := http.StatusOK, error(nil)
 	switch position := r.position(app); {
-	case position.Relayed():
+	case position.Relayed() && !r.parting(app.ID, time.Now()):
 		status, err = r.settings.Hooks.Pass(taking, app, hookHeader(ctx), ctx.Request.Body(), events)
-	case position.Bridged():
+	case position.Relayed(), position.Bridged():
 		err = r.settings.Hooks.Merge(taking, r.corrected(app, events))
 	}
 	if err != nil {
