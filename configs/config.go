@@ -130,6 +130,7 @@ func vendorCluster(name string) *proxy.Upstream {
 		WebSocket: "wss://ws-" + name + ".pusher.com",
 		API:       "https://api-" + name + ".pusher.com",
 		WhenDown:  proxy.WhenDownRefuse,
+		Tripwire:  defaultTripwire,
 	}
 }
 

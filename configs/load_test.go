@@ -141,7 +141,7 @@ func TestExample(t *testing.T) {
 	app.ClientEvents, app.SubscriptionCounting, app.Watchlist = true, true, true
 	app.Origins = []string{"https://app.example.com", "https://*.example.com"}
 	app.Webhooks = []proxy.Webhook{{URL: "https://app.example.com/pusher/webhooks", Events: proxy.WebhookTypes(), Batch: true}}
-	app.Upstream = &proxy.Upstream{WebSocket: "wss://ws-eu.pusher.com", API: "https://api-eu.pusher.com", WhenDown: proxy.WhenDownRefuse}
+	app.Upstream = &proxy.Upstream{WebSocket: "wss://ws-eu.pusher.com", API: "https://api-eu.pusher.com", WhenDown: proxy.WhenDownRefuse, Tripwire: 7 * 24 * time.Hour}
 	app.Stage = proxy.StageObserve
 	app.Rules = []proxy.Rule{
 		{Channels: "presence-room-*", Stage: proxy.StageCanary, Percent: 10, By: proxy.ByChannel},

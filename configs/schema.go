@@ -173,12 +173,16 @@ func webhookSettings(w *proxy.Webhook) []setting {
 	}
 }
 
+// defaultTripwire is a business cycle of most apps.
+const defaultTripwire = 7 * 24 * time.Hour
+
 func upstreamSettings(u *proxy.Upstream, cluster *string) []setting {
-	u.WhenDown = proxy.WhenDownRefuse
+	u.WhenDown, u.Tripwire = proxy.WhenDownRefuse, defaultTripwire
 	return []setting{
 		text("cluster", cluster, "the vendor's name of a cluster, such as eu", clusterName),
 		text("websocket", &u.WebSocket, "a ws or wss URL", urlWith("ws", "wss")),
 		text("api", &u.API, "an http or https URL", urlWith("http", "https")),
+		duration("tripwire", &u.Tripwire, 0, 90*24*time.Hour),
 		choice("when_down", &u.WhenDown, proxy.WhenDownRefuse, proxy.WhenDownServe),
 	}
 }

@@ -130,6 +130,9 @@ type Upstream struct {
 	WebSocket string // base URL, ws:// or wss://
 	API       string // base URL, http:// or https://
 	WhenDown  WhenDown
+	// Tripwire is how long after a move to exited the upstream is watched for
+	// those who were forgotten there; 0: not at all.
+	Tripwire time.Duration
 }
 
 // WhenDown is what becomes of clients and events that are an upstream's while

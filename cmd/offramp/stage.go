@@ -18,6 +18,7 @@ import (
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/admin"
 	"github.com/offramp/offramp/proxy/route"
+	"github.com/offramp/offramp/proxy/upstream"
 )
 
 // stageTarget is the running gateway, app and channels that a stage command
@@ -117,11 +118,30 @@ func printStage(w io.Writer, view stageView) error {
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
 	}
+	printTripwire(table, view.Tripwire)
 	for _, b := range view.Broken {
 		fmt.Fprintf(table, "\nBRIDGE STOPPED on channels %s since %s: %s.\n%d events were not brought over. When the circle is undone: offramp stage rearm\n",
 			b.Channels, b.Since.Local().Format(time.DateTime), b.Why, b.Kept)
 	}
 	return table.Flush()
+}
+
+// printTripwire prints who is still seen at the upstream.
+func printTripwire(w io.Writer, t *upstream.Tripwire) {
+	if t == nil {
+		return
+	}
+	fmt.Fprintf(w, "\nTripwire until %s: %d clients and publishers seen at the upstream\n", t.Until.Local().Format(time.DateTime), len(t.Seen))
+	if t.Error != "" {
+		fmt.Fprintf(w, "the upstream does not say who is there: %s\n", t.Error)
+	}
+	if len(t.Seen) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "WHAT\tCHANNEL\tNAME\tCOUNT\tFIRST\tLAST")
+	for _, s := range t.Seen {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", s.What, s.Channel, s.Name, s.Count, s.First.Local().Format(time.DateTime), s.Last.Local().Format(time.DateTime))
+	}
 }
 
 func newStageSetCommand(t *stageTarget) *cobra.Command {

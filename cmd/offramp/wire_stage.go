@@ -59,6 +59,8 @@ type stageView struct {
 	Trouble []upstream.Trouble `json:"trouble,omitempty"`
 	// FailedOpen: the engine stands in for an upstream that is down.
 	FailedOpen bool `json:"failed_open,omitempty"`
+	// Tripwire is who is still seen at the upstream after the exit.
+	Tripwire *upstream.Tripwire `json:"tripwire,omitempty"`
 }
 
 // stageRule is the stage of the channels that match a pattern.
@@ -86,6 +88,9 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	if view.History == nil {
 		view.History = []route.Entry{}
 	}
+	if t, ok := s.relay.Tripwire(app); ok {
+		view.Tripwire = &t
+	}
 	for _, r := range current.Rules {
 		rule := stageRule{Channels: r.Channels, Stage: r.Stage}
 		if r.Stage == proxy.StageCanary {
@@ -110,6 +115,9 @@ func (g *gateway) warnings(context.Context) []string {
 		}
 		if g.relay.FailedOpen(app) {
 			list = append(list, "upstream of app "+app.ID+" is down: the engine stands in for it")
+		}
+		if t, ok := g.relay.Tripwire(app.ID); ok && len(t.Seen) > 0 {
+			list = append(list, fmt.Sprintf("the tripwire of app %s has seen %d clients and publishers at the upstream", app.ID, len(t.Seen)))
 		}
 		for _, b := range g.relay.Broken(app.ID) {
 			list = append(list, fmt.Sprintf("bridge of app %s is stopped on channels %s: %s", app.ID, b.Channels, b.Why))

@@ -289,6 +289,18 @@ func (r *Router) Note(app, channels, who, what string) error {
 	return r.journal.append(&e, nil)
 }
 
+// Left returns when the last of an app's moves was made, which is when it left
+// the vendor if it has; moved is false when it never moved.
+func (r *Router) Left(app string) (at time.Time, moved bool, err error) {
+	entries, err := r.journal.entries(app)
+	for _, e := range entries {
+		if e.Note == "" && e.Who != configuration {
+			at, moved = e.At, true
+		}
+	}
+	return at, moved, err
+}
+
 // state returns where a scope is now. A pattern without a rule of its own, ok
 // being false, is where the app is.
 func (r *Router) state(app *proxy.App, channels string) (s State, ok bool) {

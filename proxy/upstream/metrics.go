@@ -7,17 +7,18 @@ import (
 )
 
 type metrics struct {
-	open     *prometheus.GaugeVec
-	dials    *prometheus.CounterVec
-	closes   *prometheus.CounterVec
-	bytes    *prometheus.CounterVec
-	up, down prometheus.Counter // of bytes
-	calls    *prometheus.CounterVec
-	lost     *prometheus.CounterVec
-	bridged  *prometheus.CounterVec
-	hooks    *prometheus.CounterVec
-	loops    *prometheus.CounterVec
-	trouble  *prometheus.CounterVec
+	open       *prometheus.GaugeVec
+	dials      *prometheus.CounterVec
+	closes     *prometheus.CounterVec
+	bytes      *prometheus.CounterVec
+	up, down   prometheus.Counter // of bytes
+	calls      *prometheus.CounterVec
+	lost       *prometheus.CounterVec
+	bridged    *prometheus.CounterVec
+	hooks      *prometheus.CounterVec
+	loops      *prometheus.CounterVec
+	trouble    *prometheus.CounterVec
+	stragglers *prometheus.GaugeVec
 }
 
 func newMetrics() *metrics {
@@ -43,6 +44,8 @@ func newMetrics() *metrics {
 		Name: "offramp_upstream_loops_total", Help: "Calls, connections and events that were stopped because they had been here before."}, []string{"app"})
 	m.trouble = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_trouble_total", Help: "Trouble that was met at the upstream: down, slow, over quota, connection limit, credentials, certificate, loop."}, []string{"app", "kind"})
+	m.stragglers = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "offramp_upstream_stragglers", Help: "Channels that were still occupied at the upstream when the tripwire after the exit looked last."}, []string{"app"})
 	m.up, m.down = m.bytes.WithLabelValues("up"), m.bytes.WithLabelValues("down")
 	return m
 }
@@ -61,7 +64,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops, m.trouble}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops, m.trouble, m.stragglers}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

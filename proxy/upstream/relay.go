@@ -35,6 +35,7 @@ type Route interface {
 	Position(app *proxy.App) *route.Position
 	Changed() <-chan struct{}
 	Note(app, channels, who, what string) error
+	Left(app string) (at time.Time, moved bool, err error)
 }
 
 // Upgrades answers requests to become a WebSocket connection.
@@ -58,11 +59,13 @@ type Settings struct {
 	// is neither told to clients nor to webhooks. nil: there are no doubles.
 	Shadow *engine.Engine
 	// Hooks takes in the vendor's webhooks; nil: they are not served.
-	Hooks      Hooks
-	Tap        engine.Tap
-	Node       uint64 // random per process; becomes part of event ids
-	PathPrefix string // as in httpapi.Settings
-	Log        zerolog.Logger
+	Hooks Hooks
+	Tap   engine.Tap
+	// LookAtVendor is how often a tripwire looks; 0: every minute.
+	LookAtVendor time.Duration
+	Node         uint64 // random per process; becomes part of event ids
+	PathPrefix   string // as in httpapi.Settings
+	Log          zerolog.Logger
 }
 
 // Relay serves the apps that are still the vendor's, and passes on everything
@@ -79,6 +82,7 @@ type Relay struct {
 	beyond   sync.Map      // by app id: the gateways that its upstream leads to
 	looking  chan struct{} // bridges are to be looked at again
 	healths  sync.Map      // by app id: *health
+	trips    sync.Map      // by app id: *tripwire
 	failures chan string   // apps whose upstream has failed, for Run to try
 	hooking  chan struct{} // has room for the webhooks that are taken in
 	ids      identities
@@ -250,6 +254,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	helpers.Go(func() { r.census(ctx) })
 	helpers.Go(func() { r.turn(ctx) })
 	helpers.Go(func() { r.probe(ctx) })
+	helpers.Go(func() { r.tripwires(ctx) })
 	<-ctx.Done()
 	helpers.Wait()
 	r.mu.Lock()

@@ -179,7 +179,7 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	feed := upstream.NewFeed(4096)
 	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
-			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), Log: zerolog.Nop(),
+			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, Log: zerolog.Nop(),
 			Tap: tap.New(tap.Watcher{Name: "test", Sink: r.seen, Kinds: proxy.AllKinds}),
 		})
 		s.websocket, s.relay, s.router = r.relay, r.relay, r.router
