@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/offramp/offramp/proxy"
 )
@@ -90,7 +91,7 @@ var appParts = []part[proxy.App]{
 	{"stage", false, func(a *proxy.App) any { return a.Stage }},
 	{"rules", false, func(a *proxy.App) any { return a.Rules }},
 	{"staff", false, func(a *proxy.App) any { return a.Staff }},
-	{"backends", true, func(a *proxy.App) any { return a.Backends }},
+	{"backends", true, func(a *proxy.App) any { return unbound(a.Backends) }},
 	{"ignore_rules", false, func(a *proxy.App) any { return a.IgnoreRules }},
 }
 
@@ -106,6 +107,9 @@ func Diff(running, next *Config) []Change {
 			continue
 		}
 		changes = append(changes, differences(appParts, path, was, is)...)
+		if !reflect.DeepEqual(was.Backends, rebind(was.Backends, is.Backends)) {
+			changes = append(changes, Change{Path: path + ".backends[].channels", What: "changed"})
+		}
 	}
 	for _, is := range next.Apps {
 		if appByID(running, is.ID) == nil {
@@ -128,6 +132,28 @@ func differences[T any](parts []part[T], prefix string, was, is *T) []Change {
 	return changes
 }
 
+// rebind returns the running backends with the channels and samples that next
+// gives to those of their names, which take effect at once.
+func rebind(running, next []proxy.Backend) []proxy.Backend {
+	rebound := slices.Clone(running)
+	for i := range rebound {
+		at := slices.IndexFunc(next, func(b proxy.Backend) bool { return b.Name == rebound[i].Name })
+		if at >= 0 {
+			rebound[i].Channels, rebound[i].Sample = next[at].Channels, next[at].Sample
+		}
+	}
+	return rebound
+}
+
+// unbound returns backends without what takes effect at once.
+func unbound(backends []proxy.Backend) []proxy.Backend {
+	list := slices.Clone(backends)
+	for i := range list {
+		list[i].Channels, list[i].Sample = nil, 0
+	}
+	return list
+}
+
 // keepFixed returns next with what needs a restart as it is running.
 func keepFixed(running, next *Config) *Config {
 	cfg := *next
@@ -138,7 +164,7 @@ func keepFixed(running, next *Config) *Config {
 		app := *is
 		app.Backends = nil
 		if was := appByID(running, is.ID); was != nil {
-			app.Backends = was.Backends
+			app.Backends = rebind(was.Backends, is.Backends)
 		}
 		cfg.Apps[i] = &app
 	}

@@ -47,6 +47,10 @@ func TestDiff(t *testing.T) {
 			strings.Replace(runningText, "plugin: nats", "plugin: redis", 1),
 			[]Change{{"apps[a].backends", "changed", true}},
 		},
+		"a backend takes other channels at once": {
+			strings.Replace(runningText, "plugin: nats", "plugin: nats, channels: [room-*], sample: 0.5", 1),
+			[]Change{{"apps[a].backends[].channels", "changed", false}},
+		},
 		"an app goes and one comes": {
 			strings.Replace(runningText, "id: b", "id: c", 1),
 			[]Change{{"apps[b]", "removed", false}, {"apps[c]", "added", false}},
@@ -62,7 +66,7 @@ func TestDiff(t *testing.T) {
 }
 
 func TestWatchKeepsWhatNeedsARestart(t *testing.T) {
-	next := "listen: 127.0.0.1:7001\n" + strings.NewReplacer("plugin: nats", "plugin: redis", "secret: two", "secret: three").Replace(runningText)
+	next := "listen: 127.0.0.1:7001\n" + strings.NewReplacer("plugin: nats", "plugin: redis, channels: [room]", "secret: two", "secret: three").Replace(runningText)
 	loads := []func() (*Config, error){
 		func() (*Config, error) { return nil, errors.New("broken") },
 		func() (*Config, error) { return mustParse(t, next), nil },
@@ -86,6 +90,9 @@ func TestWatchKeepsWhatNeedsARestart(t *testing.T) {
 	second := got[1].Config
 	if second.Listen != DefaultListen || second.Apps[0].Backends[0].Plugin != "nats" {
 		t.Errorf("listen %s, plugin %s: what needs a restart took effect", second.Listen, second.Apps[0].Backends[0].Plugin)
+	}
+	if channels := second.Apps[0].Backends[0].Channels; len(channels) != 1 || channels[0] != "room" {
+		t.Errorf("the backend takes %q, want the new channels", channels)
 	}
 	if secret := second.Apps[1].Credentials[0].Secret.Reveal(); secret != "three" {
 		t.Errorf("secret %q, want the new one", secret)

@@ -213,7 +213,8 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	g.host, err = host.New(host.Settings{
 		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock, Gateway: name,
 		Apps: g.apps.ByID, Publish: g.publishInbound,
-		Members: func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) { return g.engine.Members(ctx, t) },
+		Members:  func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) { return g.engine.Members(ctx, t) },
+		Channels: g.occupiedChannels,
 		Out: tap.New(
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},
@@ -353,6 +354,9 @@ func (g *gateway) reload(r configs.Reload) {
 	if err := g.apps.Swap(r.Config.Apps); err != nil {
 		g.log.Error().Err(err).Msg("configuration not reloaded; the running one stays in force")
 		return
+	}
+	if err := g.host.Rebind(context.Background(), r.Config.Apps); err != nil {
+		g.log.Warn().Err(err).Msg("backends given other channels")
 	}
 	for _, c := range r.Changes {
 		g.log.Info().Str("path", c.Path).Str("what", c.What).Bool("needs_restart", c.Restart).Msg("configuration changed")

@@ -32,6 +32,16 @@ func (g *gateway) publishInbound(ctx context.Context, ev *proxy.Event) error {
 	})
 }
 
+// occupiedChannels returns the channels of an app that have subscribers.
+func (g *gateway) occupiedChannels(ctx context.Context, app string) ([]protocol.ChannelName, error) {
+	states, err := g.engine.Channels(ctx, app, "")
+	names := make([]protocol.ChannelName, len(states))
+	for i, s := range states {
+		names[i] = s.Name
+	}
+	return names, err
+}
+
 // gatewayName returns the name under which this gateway's messages are known
 // on backends: the same after a restart and on all nodes, and another one than
 // any other gateway's. Several nodes are one gateway if they meet at the same

@@ -186,6 +186,18 @@ func (b *book) occupy(name protocol.ChannelName, occupied bool, now time.Time) {
 	}
 }
 
+// restrict treats channels that are not taken any more as channels that
+// nobody is on: what was accepted of them is still sent.
+func (b *book) restrict(takes func(protocol.ChannelName) bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, c := range b.channels {
+		if c.occupied && !takes(name) {
+			c.occupied, c.left = false, now
+		}
+	}
+}
+
 // open begins a process's life. Every channel is to be observed anew before
 // its events pass.
 func (b *book) open(observing bool, credit int) {

@@ -38,6 +38,9 @@ func newSide(t *testing.T, name string, bridges []proxy.Backend, channels ...str
 	}
 	settings.Gateway = name
 	settings.Publish = s.publish
+	settings.Channels = func(context.Context, string) ([]protocol.ChannelName, error) {
+		return []protocol.ChannelName{"hall"}, nil
+	}
 	settings.Breaker = host.BreakerPolicy{Circles: 20, Pause: 2 * time.Second}
 	app := proxy.Defaults()
 	settings.Apps = func(string) (*proxy.App, bool) { return &app, true }
@@ -242,6 +245,42 @@ func TestBridge(t *testing.T) {
 			return s.host.Status()[0].Channels == 0
 		})
 	})
+}
+
+// TestRebind gives a bridge other channels while it runs.
+func TestRebind(t *testing.T) {
+	url := natsURL(t)
+	s := newSide(t, "one", []proxy.Backend{bridgeTo("x", "nats", url)}, "room")
+	conn := connectNATS(t, url)
+	other := proxy.Defaults()
+	other.ID, other.Backends = "app", []proxy.Backend{bridgeTo("x", "nats", url)}
+	other.Backends[0].Channels = []string{"hall"}
+	pid := s.host.Status()[0].PID
+	if err := s.host.Rebind(t.Context(), []*proxy.App{&other}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the new channel, which was occupied before, and not the old one", func() bool {
+		// The old one is observed until its linger is over.
+		for _, channel := range []string{"room", "hall"} {
+			if err := conn.Publish("x.app."+channel, []byte(channel)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, ev := range s.all() {
+			if ev.Topic.Channel == "hall" {
+				return true
+			}
+		}
+		return false
+	})
+	for _, ev := range s.all() {
+		if ev.Topic.Channel == "room" {
+			t.Error("the bridge brought in what is not its own any more")
+		}
+	}
+	if now := s.host.Status()[0]; now.PID != pid || now.Restarts != 0 {
+		t.Errorf("the plugin was started again: %d, was %d", now.PID, pid)
+	}
 }
 
 func withheld(s *side, why string) (n uint64) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -101,6 +102,33 @@ func (h *Host) Renew(lock *Lock) error {
 	for _, l := range h.links {
 		if err := l.renew(lock); err != nil {
 			errs = append(errs, fmt.Errorf("backend %s of app %s: %w", l.binding.Backend.Name, l.binding.App, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Rebind puts the channels and samples of a new configuration into force, and
+// closes the loop breakers. Other changes of backends are not looked at: they
+// need another host.
+func (h *Host) Rebind(ctx context.Context, apps []*proxy.App) error {
+	for _, b := range h.breakers {
+		b.reset()
+	}
+	var errs []error
+	for _, app := range apps {
+		links := h.byApp[app.ID]
+		if len(links) == 0 {
+			continue
+		}
+		occupied, err := links[0].settings.Channels(ctx, app.ID)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("app %s: what is occupied already is observed when it is again: %w", app.ID, err))
+		}
+		for _, l := range links {
+			at := slices.IndexFunc(app.Backends, func(b proxy.Backend) bool { return b.Name == l.binding.Backend.Name })
+			if at >= 0 {
+				l.rebind(app.Backends[at].Channels, app.Backends[at].Sample, occupied)
+			}
 		}
 	}
 	return errors.Join(errs...)

@@ -144,7 +144,7 @@ func (in *inlet) judge(e *translators.Envelope, now time.Time) (why, detail stri
 	switch {
 	case e.Origin == in.link.settings.Gateway:
 		return withheldEcho, ""
-	case !in.link.binding.Backend.Takes(e.Channel) || !in.link.book.asksFor(e.Channel):
+	case !in.link.takes(e.Channel) || !in.link.book.asksFor(e.Channel):
 		return withheldChannel, "the gateway did not ask for this channel"
 	case in.guessing.Load() && in.echoes.take(e.Channel, e.Event, e.Data, now):
 		return withheldEcho, ""

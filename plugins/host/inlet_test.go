@@ -23,6 +23,7 @@ func inletFor(d translators.Description, policy BreakerPolicy) *inlet {
 		settings: s, leg: "x", book: newBook(100, 1<<20, true),
 		binding: Binding{App: "app", Backend: proxy.Backend{Name: "x", Role: proxy.RoleBridge, Channels: []string{"room*", "p*"}, Sample: 1}},
 	}
+	l.rules.Store(&l.binding.Backend)
 	l.book.demand = true
 	l.book.open(true, 100)
 	for _, c := range []protocol.ChannelName{"room", "private-room", "presence-room"} {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ type link struct {
 	settings Settings
 	binding  Binding
 	leg      proxy.Leg
+	rules    atomic.Pointer[proxy.Backend] // the binding's, with the channels of the present configuration
 	log      zerolog.Logger
 	book     *book
 	inlet    *inlet                  // nil: nothing is brought in
@@ -41,13 +43,15 @@ func newLink(s Settings, b Binding) (*link, error) {
 	log := s.Log.With().Str("app", b.App).Str("backend", b.Backend.Name).Logger()
 	l := &link{
 		settings: s, binding: b, leg: proxy.Leg(b.Backend.Name), log: log,
-		book: newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
-		roll: newRoll(), released: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
+		book:     newBook(s.QueueItems, s.QueueBytes, b.Backend.Role != proxy.RoleMirror),
+		released: make(chan struct{}, 1), renewed: make(chan struct{}, 1),
 		state: Status{
 			App: b.App, Backend: b.Backend.Name, Plugin: b.Backend.Plugin, Role: b.Backend.Role,
 			State: StateStopped, Since: time.Now(), Results: map[string]uint64{},
 		},
 	}
+	l.rules.Store(&b.Backend)
+	l.roll = newRoll(l.takes)
 	l.book.demand = b.Backend.Role == proxy.RoleBridge
 	var err error
 	l.command, err = commandOf(s, b.Backend)
@@ -96,12 +100,12 @@ func secretsIn(value any) []string {
 // offer takes a record of the link's app. It reports false for an event that
 // was dropped.
 func (l *link) offer(r proxy.Record) bool {
-	if !l.carries(r) {
-		return true
-	}
 	now := time.Now()
 	if r.Kind == proxy.KindSubscribed || r.Kind == proxy.KindUnsubscribed {
 		l.roll.take(r, now)
+	}
+	if !l.carries(r) {
+		return true
 	}
 	if l.inlet != nil && r.Kind != proxy.KindPublished && r.Leg != proxy.LegEngine {
 		return true // clients whom the upstream serves are given nothing by a bridge
@@ -123,11 +127,34 @@ func (l *link) offer(r proxy.Record) bool {
 // carries reports whether a record is for this backend: its channel matches
 // and is in the sample, and it did not come from there.
 func (l *link) carries(r proxy.Record) bool {
-	b := l.binding.Backend
 	if r.Kind == proxy.KindPublished && (r.Event == nil || r.Event.Origin == l.leg) {
 		return false
 	}
-	return r.Topic.Channel != "" && b.Takes(r.Topic.Channel)
+	return r.Topic.Channel != "" && l.takes(r.Topic.Channel)
+}
+
+// takes reports whether a channel is the backend's.
+func (l *link) takes(channel protocol.ChannelName) bool { return l.rules.Load().Takes(channel) }
+
+// rebind gives the backend other channels. occupied are those that have
+// subscribers.
+func (l *link) rebind(channels []string, sample float64, occupied []protocol.ChannelName) {
+	before := l.rules.Load()
+	if slices.Equal(before.Channels, channels) && before.Sample == sample {
+		return
+	}
+	after := *before
+	after.Channels, after.Sample = channels, sample
+	l.rules.Store(&after)
+	now := time.Now()
+	l.book.restrict(after.Takes, now)
+	for _, name := range occupied {
+		if after.Takes(name) {
+			l.book.occupy(name, true, now)
+		}
+	}
+	l.roll.rebind(before.Takes, after.Takes, now)
+	l.log.Info().Strs("channels", channels).Float64("sample", sample).Msg("backend takes other channels")
 }
 
 // circles reports whether an event is not sent on because it has come through

@@ -30,6 +30,8 @@ var errRollHung = fmt.Errorf("the plugin did not set the members of a channel wi
 // the whole set, so that a restart, a reconnection or a lost call leave
 // nothing behind that the next call does not repair.
 type roll struct {
+	takes func(protocol.ChannelName) bool // whether the backend is to know of a channel
+
 	mu    sync.Mutex
 	rooms map[protocol.ChannelName]map[string]int // subscriptions by user
 	due   map[protocol.ChannelName]time.Time      // to be told, and when
@@ -37,8 +39,9 @@ type roll struct {
 	work  chan struct{} // one token: due has changed
 }
 
-func newRoll() *roll {
+func newRoll(takes func(protocol.ChannelName) bool) *roll {
 	return &roll{
+		takes: takes,
 		rooms: map[protocol.ChannelName]map[string]int{}, due: map[protocol.ChannelName]time.Time{}, work: make(chan struct{}, 1),
 	}
 }
@@ -69,7 +72,21 @@ func (r *roll) take(rec proxy.Record, now time.Time) {
 			delete(r.rooms, channel)
 		}
 	}
-	r.mark(channel, now.Add(rollDelay))
+	if r.takes(channel) {
+		r.mark(channel, now.Add(rollDelay))
+	}
+}
+
+// rebind has those channels told that the backend is to know of from now on,
+// or no longer.
+func (r *roll) rebind(before, after func(protocol.ChannelName) bool, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for channel := range r.rooms {
+		if before(channel) != after(channel) {
+			r.mark(channel, now)
+		}
+	}
 }
 
 // mark is called with mu held.
@@ -85,7 +102,9 @@ func (r *roll) again(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for channel := range r.rooms {
-		r.mark(channel, now)
+		if r.takes(channel) {
+			r.mark(channel, now)
+		}
 	}
 }
 
@@ -134,9 +153,12 @@ func (r *roll) status() *PresenceStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.state
-	s.Channels, s.Pending = len(r.rooms), len(r.due)
-	for _, users := range r.rooms {
-		s.Members += len(users)
+	s.Pending = len(r.due)
+	for channel, users := range r.rooms {
+		if r.takes(channel) {
+			s.Channels++
+			s.Members += len(users)
+		}
 	}
 	return &s
 }
@@ -196,7 +218,7 @@ func (l *link) callRoll(ctx context.Context, stream *plugins.PresenceStream, cha
 // told about them, and how many more there are than the backend can have.
 func (l *link) present(ctx context.Context, channel protocol.ChannelName) (want []proxy.Member, cut int, err error) {
 	users := l.roll.users(channel)
-	if len(users) == 0 {
+	if len(users) == 0 || !l.takes(channel) {
 		return nil, 0, nil
 	}
 	members, err := l.settings.Members(ctx, proxy.Topic{App: l.binding.App, Channel: channel})

@@ -27,6 +27,8 @@ func (r *roll) note(kind proxy.Kind, channel, user string, at time.Duration) {
 	}, after(at))
 }
 
+func everything(protocol.ChannelName) bool { return true }
+
 // calls returns what is told at a time, such as "presence-a[ann bob]".
 func (r *roll) calls(at time.Duration) string {
 	var all []string
@@ -77,6 +79,16 @@ func TestRoll(t *testing.T) {
 			r.told("presence-a", 0, errors.New("away"), after(time.Second))
 			return r.calls(2*time.Second) + "|" + r.calls(3*time.Second), "|presence-a[ann]"
 		},
+		"channels that the backend is no longer to know of are told once more": func(r *roll) (string, string) {
+			r.join("presence-a", "ann", 0)
+			r.join("presence-b", "bob", 0)
+			r.calls(time.Second)
+			r.takes = func(c protocol.ChannelName) bool { return c == "presence-b" }
+			r.rebind(everything, r.takes, after(2*time.Second))
+			first := r.calls(2 * time.Second)
+			r.leave("presence-a", "ann", 3*time.Second)
+			return first + "|" + r.calls(4*time.Second), "presence-a[ann]|"
+		},
 		"other channels, and other servers' clients, have no members here": func(r *roll) (string, string) {
 			r.join("private-a", "ann", 0)
 			r.take(proxy.Record{Kind: proxy.KindSubscribed, Leg: proxy.LegVendor, UserID: "ann", Topic: proxy.Topic{Channel: "presence-a"}}, epoch)
@@ -85,7 +97,7 @@ func TestRoll(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRoll()
+			r := newRoll(everything)
 			if got, want := test(r); got != want {
 				t.Errorf("told %q, want %q", got, want)
 			}
@@ -94,7 +106,8 @@ func TestRoll(t *testing.T) {
 }
 
 func TestOnlyThisNodesMembersAreTold(t *testing.T) {
-	l := &link{roll: newRoll(), binding: Binding{App: "app"}, about: translators.Description{Limits: translators.Limits{PresenceMembers: 2}}}
+	l := &link{roll: newRoll(everything), binding: Binding{App: "app"}, about: translators.Description{Limits: translators.Limits{PresenceMembers: 2}}}
+	l.rules.Store(&proxy.Backend{Channels: []string{"*"}, Sample: 1})
 	l.settings.Members = func(_ context.Context, t proxy.Topic) (all []proxy.Member, _ error) {
 		for _, id := range []string{"ann", "elsewhere", "bob", "cid"} {
 			all = append(all, proxy.Member{UserID: id, Info: []byte(`"` + t.App + `"`)})

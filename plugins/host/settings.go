@@ -7,6 +7,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // Settings wire a Host.
@@ -26,7 +27,10 @@ type Settings struct {
 	// Members returns who is on a presence channel, in order of arrival, with
 	// what is told about them. Nil: backends are told of no members.
 	Members func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error)
-	Log     zerolog.Logger
+	// Channels returns the channels of an app that have subscribers, of which
+	// a backend may be given some by a reload.
+	Channels func(ctx context.Context, app string) ([]protocol.ChannelName, error)
+	Log      zerolog.Logger
 	// Lock pins the checksums of plugin executables; nil: none is pinned.
 	Lock *Lock
 	// Gateway marks this deployment's messages on backends: no other gateway of
