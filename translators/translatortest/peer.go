@@ -216,7 +216,7 @@ func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64
 	var numbers []uint64
 	for len(items) > 0 {
 		n := batchLength(items)
-		err := p.until(ctx, suitePatience, func() bool { return p.inFlight == 0 || p.inFlight+n <= p.credit })
+		n, err := p.affords(ctx, n)
 		if err != nil {
 			return numbers, fmt.Errorf("no credit for %d items: %w", n, err)
 		}
@@ -236,6 +236,26 @@ func (p *peer) send(ctx context.Context, items []translators.Envelope) ([]uint64
 		items = items[n:]
 	}
 	return numbers, nil
+}
+
+// affords waits until there is credit for n items, or, when all is answered,
+// for some. It returns how many may be sent.
+func (p *peer) affords(ctx context.Context, n int) (int, error) {
+	may := 0
+	err := p.until(ctx, suitePatience, func() bool {
+		may = min(n, p.credit-p.inFlight)
+		return may == n || p.inFlight == 0
+	})
+	if err == nil && may <= 0 { // all is answered: what would more credit wait for?
+		err = p.until(ctx, p.kit.options.Patience, func() bool {
+			may = min(n, p.credit-p.inFlight)
+			return may > 0
+		})
+	}
+	if err != nil {
+		return n, err
+	}
+	return may, nil
 }
 
 func batchLength(items []translators.Envelope) int {
