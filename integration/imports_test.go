@@ -21,6 +21,7 @@ var mayImport = []struct {
 	{"proxy/apps", vocabulary},
 	{"proxy/route", vocabulary},
 	{"proxy/tap", vocabulary},
+	{"proxy/clientconfig", vocabulary},
 	{"proxy/webhooks", vocabulary},
 	{"proxy/backend/backendtest", vocabulary},
 	{"proxy/backend/*", vocabulary},

@@ -23,6 +23,7 @@ import (
 	"github.com/offramp/offramp/proxy/apps"
 	"github.com/offramp/offramp/proxy/backend/memory"
 	"github.com/offramp/offramp/proxy/backend/redis"
+	"github.com/offramp/offramp/proxy/clientconfig"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/front"
 	"github.com/offramp/offramp/proxy/httpapi"
@@ -157,6 +158,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	}
 	g.front = front.New(front.Settings{
 		Prefix: config.PathPrefix, WebSocket: g.relay, Stream: g.streams, API: g.relay.ServeAPI, TLS: tlsConfig,
+		ClientConfig: clientconfig.Handler(g.apps, config.PathPrefix),
 		MaxBodyBytes: httpapi.MaxBody(limitsOf(config.Apps)...), Log: o.log,
 	})
 

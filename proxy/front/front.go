@@ -47,12 +47,14 @@ type Streams interface {
 
 // Settings are what a Front is made of.
 type Settings struct {
-	Prefix       string // in front of every path, such as "/ws"; empty: none
-	WebSocket    Upgrades
-	Stream       Streams                 // nil: no HTTP fallback
-	API          fasthttp.RequestHandler // everything below prefix/apps/ and prefix/users/
-	TLS          *tls.Config             // nil: plain TCP
-	MaxBodyBytes int                     // of a request; 0: DefaultMaxBodyBytes
+	Prefix    string // in front of every path, such as "/ws"; empty: none
+	WebSocket Upgrades
+	Stream    Streams                 // nil: no HTTP fallback
+	API       fasthttp.RequestHandler // everything below prefix/apps/ and prefix/users/
+	// ClientConfig answers prefix/client-config/{key}; nil: nobody does.
+	ClientConfig func(ctx *fasthttp.RequestCtx, key string)
+	TLS          *tls.Config // nil: plain TCP
+	MaxBodyBytes int         // of a request; 0: DefaultMaxBodyBytes
 	// RequestTimeout is the time a peer has for a whole request, counted from
 	// its connection's first moment, and for further requests from the first
 	// byte. 0: DefaultRequestTimeout.

@@ -51,6 +51,7 @@ func serve(t *testing.T, s front.Settings) (addr string, stop func() error) {
 	if s.API == nil {
 		s.API = api(nil)
 	}
+	s.ClientConfig = func(ctx *fasthttp.RequestCtx, key string) { fmt.Fprintf(ctx, "config key=%q", key) }
 	f := front.New(s)
 	listeners, err := front.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -101,6 +102,7 @@ func TestRoutes(t *testing.T) {
 		"HTTP API, path of the Python SDK": {method: "POST", path: "/users/7/terminate_connections", want: "api POST /users/7/terminate_connections 0"},
 		"HTTP API below the prefix":        {prefix: "/ws", path: "/ws/apps/1/channels", want: "api GET /ws/apps/1/channels 0"},
 		"HTTP API outside the prefix":      {prefix: "/ws", path: "/apps/1/channels", status: 404, want: "Not found\n"},
+		"client configuration":             {path: "/client-config/KEY", want: `config key="KEY"`},
 		"fallback":                         {method: "POST", path: "/pusher/app/KEY/1/abc/xhr?t=1", want: `stream key="KEY" rest="1/abc/xhr"`},
 		"fallback below the prefix":        {prefix: "/ws", method: "POST", path: "/ws/pusher/app/KEY/1/abc/xhr", want: `stream key="KEY" rest="1/abc/xhr"`},
 		"fallback, no session":             {path: "/pusher/app/KEY", status: 404, want: "Not found\n"},

@@ -23,6 +23,8 @@ func (f *Front) route(ctx *fasthttp.RequestCtx) {
 		notFound(ctx)
 	case (area == "apps" || area == "users") && f.settings.API != nil:
 		f.settings.API(ctx)
+	case area == "client-config" && f.settings.ClientConfig != nil:
+		f.settings.ClientConfig(ctx, appKey(rest))
 	case area == "pusher" && f.settings.Stream != nil:
 		f.fallback(ctx, rest)
 	case area == "timeline":

@@ -81,6 +81,11 @@ var advice = map[string]Finding{
 	inventory.FeatureFallback:     {Risk, "", "", "set httpHost and httpPort beside wsHost, or these clients drift back to the vendor"},
 }
 
+// runtimeHost makes this release of the clients the last that a change of host
+// asks for.
+var runtimeHost = Finding{Note, "host at run time", "every client above needs a release for its new host",
+	"have that release fetch GET /client-config/KEY from the gateway when it starts: the next change of host needs none"}
+
 // vendorEventBytes is the vendor's documented limit of an event's data.
 const vendorEventBytes = 10240
 
@@ -93,6 +98,9 @@ func Assess(d inventory.Document) Assessment {
 		return a
 	}
 	a.Findings = append(a.Findings, clientFindings(d)...)
+	if len(d.Clients) > 0 {
+		a.Findings = append(a.Findings, runtimeHost)
+	}
 	for _, f := range d.Features {
 		finding := advice[f.Name]
 		finding.Subject = f.Name
