@@ -34,10 +34,11 @@ type Broker struct {
 	// published: who takes it for writing knows that none is on its way.
 	lanes [lanes]sync.RWMutex
 
-	mu     sync.Mutex
-	link   *link                       // nil: there is none
-	topics map[string]bool             // wanted, by pub/sub channel; true: Redis has confirmed it
-	own    map[proxy.EventID]published // by this node, and not back yet
+	mu      sync.Mutex
+	link    *link                       // nil: there is none
+	accepts time.Time                   // nothing is published before: see relinking
+	topics  map[string]bool             // wanted, by pub/sub channel; true: Redis has confirmed it
+	own     map[proxy.EventID]published // by this node, and not back yet
 }
 
 // published is an event that is on its way.
@@ -67,7 +68,7 @@ func newBroker(s Settings, client client) *Broker {
 func (b *Broker) Healthy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.link == nil {
+	if b.link == nil || time.Now().Before(b.accepts) {
 		return fmt.Errorf("bus: %w", ErrAway)
 	}
 	return nil
@@ -154,7 +155,7 @@ func (b *Broker) await(ctx context.Context) error {
 func (b *Broker) begin(channel, own string, ev *proxy.Event) (subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.link == nil || !b.topics[channel] && !b.topics[own] {
+	if b.link == nil || time.Now().Before(b.accepts) || !b.topics[channel] && !b.topics[own] {
 		return false, ErrAway
 	}
 	b.own[ev.ID] = published{event: ev}
@@ -294,3 +295,8 @@ const (
 	shortPause = 50 * time.Millisecond
 	longPause  = time.Second
 )
+
+// relinking is how long after its return a node publishes nothing: if Redis
+// was away for all nodes, the others have a link again by then. What one of
+// them accepted earlier would not reach the clients of the rest.
+const relinking = longPause + longPause/2

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,7 +21,7 @@ func (b *Broker) serve(ctx context.Context, deliver func(*proxy.Event), again bo
 	}
 	defer l.end(errBroken)
 	b.recoverOwn(deliver)
-	b.attach(l)
+	b.attach(l, again)
 	defer b.detach()
 	if again {
 		b.log.Info().Msg("linked to redis again")
@@ -42,10 +43,13 @@ func (b *Broker) wanted() []string {
 	return channels
 }
 
-func (b *Broker) attach(l *link) {
+func (b *Broker) attach(l *link, again bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.link = l
+	if again {
+		b.accepts = time.Now().Add(relinking)
+	}
 	b.first.Do(func() { close(b.linked) })
 	for channel := range b.topics {
 		b.topics[channel] = true
