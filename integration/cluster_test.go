@@ -270,8 +270,8 @@ func TestThreeNodesAreOneGateway(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"channel_occupied presence-room", "channel_vacated presence-room",
-		"member_added presence-room", "member_added presence-room", "member_added presence-room", "member_added presence-room",
-		"member_removed presence-room", "member_removed presence-room", "member_removed presence-room", "member_removed presence-room",
+		"member_added presence-room ann", "member_added presence-room bob", "member_added presence-room cid", "member_added presence-room dee",
+		"member_removed presence-room ann", "member_removed presence-room bob", "member_removed presence-room cid", "member_removed presence-room dee",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("webhooks %q, want %q", got, want)
@@ -358,7 +358,7 @@ func TestRedisRestartsUnderTwoNodes(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"channel_occupied presence-room", "channel_occupied private-c", "channel_vacated private-c",
-		"member_added presence-room", "member_added presence-room", "member_added presence-room", "member_removed presence-room",
+		"member_added presence-room ann", "member_added presence-room bob", "member_added presence-room cid", "member_removed presence-room cid",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("webhooks %q, want %q", got, want)

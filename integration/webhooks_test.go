@@ -27,7 +27,7 @@ type hookLog struct {
 	srv *httptest.Server
 
 	mu     sync.Mutex
-	events []string // "name channel data"
+	events []string // "name channel user data"
 }
 
 func newHookLog(t *testing.T) *hookLog {
@@ -59,7 +59,10 @@ func (h *hookLog) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		h.t.Errorf("body %s is not signed by the app: %v", raw, err)
 	}
 	var body struct {
-		Events []struct{ Name, Channel, Data string }
+		Events []struct {
+			Name, Channel, Data string
+			UserID              string `json:"user_id"`
+		}
 	}
 	if err := json.Unmarshal(raw, &body); err != nil {
 		h.t.Errorf("body %s: %v", raw, err)
@@ -67,7 +70,7 @@ func (h *hookLog) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range body.Events {
-		h.events = append(h.events, strings.TrimSpace(e.Name+" "+e.Channel+" "+e.Data))
+		h.events = append(h.events, strings.Join(strings.Fields(e.Name+" "+e.Channel+" "+e.UserID+" "+e.Data), " "))
 	}
 }
 

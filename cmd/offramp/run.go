@@ -59,10 +59,18 @@ func closeAll(listeners []net.Listener) error {
 	return errors.Join(errs...)
 }
 
-// drain asks every client to reconnect elsewhere.
+// noticeMost bounds the part of the drain that is for load balancers.
+const noticeMost = 5 * time.Second
+
+// drain asks every client to reconnect elsewhere. First of all it is not ready
+// any more, for a tenth of the time: load balancers notice, and send nobody
+// here who would be sent away again.
 func (g *gateway) drain() {
-	over := g.config.Drain.Over
-	g.log.Info().Dur("over", over).Msg("draining")
+	notice := min(g.config.Drain.Over/10, noticeMost)
+	over := g.config.Drain.Over - notice
+	g.leaving.Store(true)
+	g.log.Info().Dur("notice", notice).Dur("over", over).Msg("draining")
+	time.Sleep(notice)
 	ctx, cancel := context.WithTimeout(context.Background(), over+drainSlack)
 	defer cancel()
 	var draining errgroup.Group

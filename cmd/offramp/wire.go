@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
+	leaving    atomic.Bool // it is not ready, as it is about to end
 	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
 	sessions   *session.Server
@@ -373,7 +375,7 @@ func (g *gateway) ready(context.Context) []string {
 	if !g.front.Serving() {
 		why = append(why, "not listening yet")
 	}
-	if g.engine.Draining() {
+	if g.leaving.Load() {
 		why = append(why, "draining")
 	}
 	if g.cluster != nil {
