@@ -167,11 +167,28 @@ func (p *people) newGhostHere(channel protocol.ChannelName, user string, info []
 	}
 	g.conn = conn
 	p.mu.Lock()
-	p.here[conn.SocketID()] = true
+	p.here[conn.SocketID()] = channel
 	p.mu.Unlock()
 	data := channelData(user, info)
 	conn.Handle(subscribeFrame(app, conn.SocketID(), protocol.Subscribe{Channel: channel, ChannelData: &data}))
 	return g
+}
+
+// ghosts returns how many ghosts are on a channel, of either side.
+func (p *people) ghosts(channel protocol.ChannelName) (o own) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, on := range p.here {
+		if on == channel {
+			o.here++
+		}
+	}
+	for _, g := range p.says {
+		if _, on := g.tap.at(channel); on {
+			o.there++
+		}
+	}
+	return o
 }
 
 func (g *ghostHere) end() { g.conn.Close(0, "") }

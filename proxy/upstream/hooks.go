@@ -198,20 +198,9 @@ func (r *Relay) corrected(app *proxy.App, events []proxy.Record) []proxy.Record 
 				ev.Socket, rec.Socket, rec.Event = is.client, is.client, &ev
 			}
 		case proxy.KindSubscriptionCount:
-			rec.Count = max(rec.Count-r.own(app.ID, rec.Topic.Channel), 0)
+			rec.Count = max(rec.Count-r.own(app.ID, rec.Topic.Channel).there, 0)
 		}
 		kept = append(kept, rec)
 	}
 	return kept
-}
-
-// own returns how many subscriptions to a channel the gateway itself has at
-// the vendor. Presence channels, which have ghosts, have no such count.
-func (r *Relay) own(app string, channel protocol.ChannelName) int {
-	if b, ok := r.bridges.Load(app); ok {
-		if _, on := b.(*bridge).tap.at(channel); on {
-			return 1
-		}
-	}
-	return 0
 }

@@ -39,9 +39,9 @@ type people struct {
 	there map[string]*ghost // at the vendor, by user
 
 	mu   sync.Mutex
-	here map[protocol.SocketID]bool      // ghosts in the engine
-	eyes map[protocol.ChannelName]*ghost // by what they see
-	says map[string]*ghost               // as there, for other goroutines
+	here map[protocol.SocketID]protocol.ChannelName // ghosts in the engine, and where
+	eyes map[protocol.ChannelName]*ghost            // by what they see
+	says map[string]*ghost                          // as there, for other goroutines
 }
 
 // shared is a presence channel that has members here.
@@ -66,7 +66,7 @@ func newPeople(b *bridge) *people {
 	return &people{
 		bridge: b, joins: make(chan proxy.Record, queuedJoins), news: make(chan ghostNews), nudged: make(chan struct{}, 1),
 		rooms: make(map[protocol.ChannelName]*shared), there: make(map[string]*ghost),
-		here: make(map[protocol.SocketID]bool), eyes: make(map[protocol.ChannelName]*ghost), says: make(map[string]*ghost),
+		here: make(map[protocol.SocketID]protocol.ChannelName), eyes: make(map[protocol.ChannelName]*ghost), says: make(map[string]*ghost),
 	}
 }
 
@@ -127,7 +127,7 @@ func (p *people) settleAll(ctx context.Context) {
 // moved notes that a socket here joined or left. Ghosts do not count.
 func (p *people) moved(rec proxy.Record) {
 	p.mu.Lock()
-	ghost := p.here[rec.Socket]
+	_, ghost := p.here[rec.Socket]
 	if rec.Kind == proxy.KindUnsubscribed {
 		delete(p.here, rec.Socket)
 	}

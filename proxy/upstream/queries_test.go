@@ -9,9 +9,9 @@ import (
 	"github.com/offramp/offramp/proxy/route"
 )
 
-func TestStateIsAskedOfTheSideThatServesIt(t *testing.T) {
+func TestStateIsThatOfBothSides(t *testing.T) {
 	r := open(t, proxy.StageMirror)
-	moved := route.Request{App: "1", Channels: "moved-*", Stage: proxy.StageCutover, Who: "test"}
+	moved := route.Request{App: "1", Channels: "*moved-*", Stage: proxy.StageCutover, Who: "test"}
 	if _, err := r.router.Set(t.Context(), moved); err != nil {
 		t.Fatal(err)
 	}
@@ -20,13 +20,26 @@ func TestStateIsAskedOfTheSideThatServesIt(t *testing.T) {
 	here.subscribe(room, "1")
 	there.subscribe(room, "2")
 	there.subscribe("only-there", "")
+	for _, c := range []*client{here, there, dial(t, r.vendor.addr, query)} {
+		c.subscribe("moved-b", "")
+	}
+	there.subscribe("moved-c", "")
+	here.subscribe("presence-moved-e", "1")
+	there.subscribe("presence-moved-e", "2")
+	here.await("pusher_internal:member_added")
+	there.await("pusher_internal:member_added")
 	eventually(t, "tapped", func() bool { return r.vendor.state("moved-a").Occupied })
 	tests := map[string]struct{ path, params, want string }{
 		"a channel that is here":            {"/apps/1/channels/moved-a", "&info=subscription_count", `{"occupied":true,"subscription_count":1}`},
+		"one that both sides have":          {"/apps/1/channels/moved-b", "&info=subscription_count", `{"occupied":true,"subscription_count":3}`},
+		"one that only stragglers have":     {"/apps/1/channels/moved-c", "", `{"occupied":true}`},
+		"one that nobody has":               {"/apps/1/channels/moved-d", "", `{"occupied":false}`},
+		"a room of both sides":              {"/apps/1/channels/presence-moved-e", "&info=user_count,subscription_count", `{"occupied":true,"user_count":2,"subscription_count":2}`},
+		"its users there":                   {"/apps/1/channels/presence-moved-e/users", "", `{"users":[{"id":"1"},{"id":"2"}]}`},
 		"a presence channel there":          {"/apps/1/channels/" + room, "&info=user_count,subscription_count", `{"occupied":true,"user_count":2,"subscription_count":2}`},
 		"its users":                         {"/apps/1/channels/" + room + "/users", "", `{"users":[{"id":"2"},{"id":"1"}]}`},
-		"all channels":                      {"/apps/1/channels", "", `{"channels":{"moved-a":{},"only-there":{},"presence-room":{}}}`},
-		"presence channels and their users": {"/apps/1/channels", "&filter_by_prefix=presence-&info=user_count", `{"channels":{"presence-room":{"user_count":2}}}`},
+		"all channels":                      {"/apps/1/channels", "", `{"channels":{"moved-a":{},"moved-b":{},"moved-c":{},"only-there":{},"presence-moved-e":{},"presence-room":{}}}`},
+		"presence channels and their users": {"/apps/1/channels", "&filter_by_prefix=presence-&info=user_count", `{"channels":{"presence-moved-e":{"user_count":2},"presence-room":{"user_count":2}}}`},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
