@@ -56,8 +56,14 @@ func (s *sentinels) at() Server {
 	return Server{URL: proxy.NewSecret("redis://" + s.sentinel.address() + "/0"), Sentinel: &Sentinel{Master: "main"}}
 }
 
-// startCluster starts a Redis Cluster of three masters.
-func startCluster(t *testing.T) Server {
+func startCluster(t *testing.T) Server { return clusterOf(startMasters(t)) }
+
+func clusterOf(masters []*server) Server {
+	return Server{URL: proxy.NewSecret("redis://" + masters[0].address()), Addresses: []string{masters[1].address()}, Sharded: true}
+}
+
+// startMasters starts a Redis Cluster of three masters.
+func startMasters(t *testing.T) []*server {
 	t.Helper()
 	var nodes []*server
 	for range 3 {
@@ -83,7 +89,7 @@ func startCluster(t *testing.T) Server {
 			return err == nil && strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:3")
 		})
 	}
-	return Server{URL: proxy.NewSecret("redis://" + nodes[0].address()), Addresses: []string{nodes[1].address()}, Sharded: true}
+	return nodes
 }
 
 // authority is a certificate authority that nobody else knows.

@@ -2,11 +2,13 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // running runs a node's broker and passes on what it delivers.
@@ -117,5 +119,49 @@ func TestServersThatChangePlacesAreFollowed(t *testing.T) {
 	<-events
 	if got := a.users(t); got != "stays " {
 		t.Errorf("users %q, want the one who is there", got)
+	}
+}
+
+// One master of a Cluster is gone for a while, and comes back empty. It has
+// the keys of some channels only; all are exact again.
+func TestMasterOfAClusterIsAwayForAWhile(t *testing.T) {
+	masters := startMasters(t)
+	a, b := startNodeAt(t, clusterOf(masters), 1, DefaultLease), startNodeAt(t, clusterOf(masters), 2, DefaultLease)
+	a.running(t)
+	events := b.running(t)
+	var topics []proxy.Topic
+	for i := range 30 { // in many buckets
+		topics = append(topics, proxy.Topic{App: "app", Channel: protocol.ChannelName(fmt.Sprintf("c%d", i))})
+	}
+	for _, topic := range topics {
+		if err := b.Broker.Subscribe(t.Context(), topic); err != nil {
+			t.Fatal(err)
+		}
+		a.count(t, topic, 2)
+		b.count(t, topic, 1)
+	}
+	masters[1].kill()
+	eventually(t, "the nodes know", func() bool { return a.Healthy() != nil && b.Healthy() != nil })
+	masters[1].start()
+	within(t, 60*time.Second, "both are one with each other", func() bool { return a.Healthy() == nil && b.Healthy() == nil })
+	for i, topic := range topics {
+		if got, err := a.Ledger.Count(t.Context(), topic); err != nil || got != 3 {
+			t.Errorf("Count of %s = %d, %v; want 3", topic, got, err)
+		}
+		ev := &proxy.Event{ID: proxy.EventID{Node: 1, Seq: uint64(i + 1)}, Topic: topic, Name: "e", At: time.Now()}
+		if err := a.Broker.Publish(t.Context(), ev); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-events:
+			if got.ID != ev.ID {
+				t.Errorf("got %v, want %v", got.ID, ev.ID)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("an event on %s does not arrive", topic)
+		}
+	}
+	if changes := allChanges(a, b); len(changes) != 0 {
+		t.Errorf("told %v, want nothing: nobody came or went", changes)
 	}
 }
