@@ -12,9 +12,17 @@ import (
 )
 
 // An event on the bus is one version byte, the publisher, three numbers and
-// nine texts, each text behind its length. It names its app by id and has
-// nothing secret in it.
-const frameVersion = 2
+// eight texts, each text behind its length, and its data. It names its app by
+// id and has nothing secret in it.
+//
+// Nodes of two releases meet while one follows the other. A later version has
+// one more byte, in front of the texts, that says how many they are: those
+// that this release does not know come last, and are passed over.
+const (
+	frameVersion = 2
+	frameTexts   = 8
+	mostTexts    = 64 // of any version
+)
 
 // Bounds of what is taken from the bus, which is not trusted.
 const (
@@ -88,8 +96,8 @@ func parseFrame(frame string) (*proxy.Event, error) {
 	if len(frame) < frameHead || len(frame) > maxFrame {
 		return nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
 	}
-	if frame[0] != frameVersion {
-		return nil, fmt.Errorf("%w: version %d, this node speaks %d", ErrFrame, frame[0], frameVersion)
+	if frame[0] < frameVersion {
+		return nil, fmt.Errorf("%w: version %d, this node speaks %d and later ones", ErrFrame, frame[0], frameVersion)
 	}
 	head := []byte(frame[2:frameHead])
 	ev := &proxy.Event{
@@ -98,13 +106,9 @@ func parseFrame(frame string) (*proxy.Event, error) {
 		At:        time.Unix(0, int64(binary.BigEndian.Uint64(head[16:]))),
 		Order:     order,
 	}
-	var texts [8]string
-	rest := frame[frameHead:]
-	for i := range texts {
-		var ok bool
-		if texts[i], rest, ok = cutText(rest); !ok {
-			return nil, fmt.Errorf("%w: text %d is cut off", ErrFrame, i)
-		}
+	texts, rest, err := cutTexts(frame[frameHead:], frame[0] > frameVersion)
+	if err != nil {
+		return nil, err
 	}
 	ev.Topic = proxy.Topic{App: texts[0], Channel: protocol.ChannelName(texts[1])}
 	ev.Name, ev.Except, ev.UserID = texts[2], protocol.SocketID(texts[3]), texts[4]
@@ -116,6 +120,28 @@ func parseFrame(frame string) (*proxy.Event, error) {
 		return nil, fmt.Errorf("%w: %s", ErrFrame, what)
 	}
 	return ev, nil
+}
+
+// cutTexts takes the texts off a frame that this release knows. counted: it
+// says how many there are.
+func cutTexts(frame string, counted bool) (texts [frameTexts]string, rest string, err error) {
+	count, rest := frameTexts, frame
+	if counted {
+		if rest == "" || rest[0] < frameTexts || rest[0] > mostTexts {
+			return texts, "", fmt.Errorf("%w: number of texts", ErrFrame)
+		}
+		count, rest = int(rest[0]), rest[1:]
+	}
+	for i := range count {
+		text, more, ok := cutText(rest)
+		if !ok {
+			return texts, "", fmt.Errorf("%w: text %d is cut off", ErrFrame, i)
+		}
+		if rest = more; i < frameTexts {
+			texts[i] = text
+		}
+	}
+	return texts, rest, nil
 }
 
 func cutText(s string) (text, rest string, ok bool) {

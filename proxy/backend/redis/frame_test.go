@@ -37,7 +37,10 @@ func TestParseFrameRefuses(t *testing.T) {
 		"an order of letters":       "o00000000000000ab" + good,
 		"an order behind an order":  "o0000000000000001o0000000000000001" + good,
 		"an order for no cache":     "o0000000000000001" + good,
-		"another version":           "\x01" + good[1:],
+		"a version before this one": "\x01" + good[1:],
+		"too many texts":            "\x03" + good[1:frameHead] + "\x7f" + good[frameHead:],
+		"too few texts":             "\x03" + good[1:frameHead] + "\x07" + good[frameHead:],
+		"fewer texts than it says":  "\x03" + good[1:frameHead] + "\x40" + good[frameHead:],
 		"a publisher nobody is":     good[:1] + "\x03" + good[2:],
 		"less than its lengths say": good[:frameHead+3],
 		"a length without end":      good[:frameHead] + strings.Repeat("\xff", 12),
@@ -57,11 +60,23 @@ func TestParseFrameRefuses(t *testing.T) {
 	}
 }
 
+// A node of a later release sends fields that this one does not know: they are
+// passed over.
+func TestParseFrameOfALaterVersion(t *testing.T) {
+	good := string(appendFrame(nil, sample()))
+	head, texts, data := good[:frameHead], good[frameHead:len(good)-1], good[len(good)-1:]
+	later := "\x07" + head[1:] + "\x0a" + texts + "\x03new" + "\x00" + data
+	if got, err := parseFrame(later); err != nil || !reflect.DeepEqual(got, sample()) {
+		t.Errorf("parseFrame = %v, %v; want %v", got, err, sample())
+	}
+}
+
 // Whatever parses is written and read again as the same event.
 func FuzzParseFrame(f *testing.F) {
 	f.Add(string(appendFrame(nil, sample())))
 	f.Add(string(appendFrame(nil, &proxy.Event{Topic: proxy.Topic{App: "a", Channel: "#user-1"}, Publisher: proxy.ByEngine, At: time.Unix(0, 0)})))
 	f.Add("\x01\x00")
+	f.Add("\x03" + string(appendFrame(nil, sample()))[1:frameHead] + "\x09\x01a\x01b\x00\x00\x00\x00\x00\x00\x01x")
 	f.Add(string(appendOrdered(nil, toKeep())))
 	f.Add("o1")
 	f.Fuzz(func(t *testing.T, frame string) {
