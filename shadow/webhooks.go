@@ -107,12 +107,21 @@ type hooks struct {
 	gone   map[telling]bool  // arrivals whose end the vendor told last
 	there  map[telling]bool  // arrivals that the engine told, and not their end
 	leaves map[telling]int64 // departures that the engine will tell, and when
+	said   map[telling]saying
 }
+
+// saying is when the vendor put a webhook together, and when it first came in.
+// One that was put together at the same time and comes in later is sent again.
+type saying struct{ from, at int64 }
+
+// retries is how long the vendor may send a webhook again.
+const retries = int64(10 * time.Minute)
 
 func newHooks() *hooks {
 	return &hooks{
 		heard: make(map[proxy.WebhookType]int64), open: make(map[telling]*told), causes: make(map[telling]int64),
 		gone: make(map[telling]bool), there: make(map[telling]bool), leaves: make(map[telling]int64),
+		said: make(map[telling]saying),
 	}
 }
 
@@ -187,8 +196,22 @@ func (s *state) hooked(a *appState, r *proxy.Record, channel protocol.ChannelNam
 	case r.Kind == proxy.KindCacheMiss:
 		a.hooks.caused(t, at)
 	case r.Kind == proxy.KindWebhook:
-		s.vendorTells(a, t, at)
+		if from := r.From.UnixNano(); r.From.IsZero() || !a.hooks.again(t, saying{from, at}) {
+			s.vendorTells(a, t, at)
+		}
 	}
+}
+
+// again reports whether the vendor has sent a webhook before.
+func (h *hooks) again(t telling, x saying) bool {
+	before, known := h.said[t]
+	if known && before.from == x.from {
+		return before.at != x.at
+	}
+	if known || len(h.said) < maxTellings {
+		h.said[t] = x
+	}
+	return false
 }
 
 // hooksCompared reports whether a channel is the vendor's and the engine has
@@ -339,6 +362,11 @@ func (s *state) sweepHooks(a *appState, now, until int64, quiet bool) {
 	}
 	for t := range h.open {
 		s.expireTales(a, t, until, quiet)
+	}
+	for t, x := range h.said {
+		if x.at < now-retries {
+			delete(h.said, t)
+		}
 	}
 	for t, at := range h.causes {
 		if at < until-int64(s.config.Window) && !h.needed(t) {

@@ -165,6 +165,22 @@ func TestWebhooksOfBothLegsAreCompared(t *testing.T) {
 			},
 			want: Webhooks{Matched: 2, Missing: 1, Extra: 1, Unknown: 2},
 		},
+		"the vendor sends again what nobody took": {
+			play: func(s *scene) {
+				s.come(10, "ann")
+				for _, at := range []float64{10.3, 11.5, 20} {
+					for range 2 { // both in the same body
+						s.offer(proxy.Record{
+							Kind: proxy.KindWebhook, At: s.at(at), From: s.at(10.2), Leg: proxy.LegVendor, Action: string(occupied),
+						})
+					}
+					s.offer(proxy.Record{
+						Kind: proxy.KindWebhook, At: s.at(at), From: s.at(10.2), Leg: proxy.LegVendor, Action: string(added), UserID: "ann",
+					})
+				}
+			},
+			want: Webhooks{Matched: 2, Missing: 1},
+		},
 		"a gap of the vendor": {
 			play: func(s *scene) {
 				s.come(10, "ann")
