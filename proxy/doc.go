@@ -7,6 +7,6 @@
 //   - App, Credential, Limits, Secret: whose traffic it is (app.go, secret.go)
 //   - Stage, Rule, Leg: where it is served, and by whom (stage.go)
 //   - Record, Sink: what watchers are shown (record.go)
-//   - Broker, Presence, Occupancy: what carries it between nodes (broker.go,
-//     presence.go, occupancy.go)
+//   - Broker, Cache, Presence, Occupancy, Rates: what nodes have in common
+//     (broker.go, cache.go, presence.go, occupancy.go, rates.go)
 package proxy

@@ -1,18 +1,21 @@
 // Package redis joins several nodes to one gateway through a Redis or Valkey
-// server (version 6.2 or later): a Broker that carries events, and a Ledger
-// that is the nodes' Presence and Occupancy.
+// server (version 6.2 or later): a Broker that carries events and
+// keeps what cache channels keep, and a Ledger that is the nodes' Presence and
+// Occupancy.
 //
 // # What is where
 //
 //   - Backend (backend.go): the connection, and both parts over it.
-//   - Broker (broker.go, link.go): pub/sub. One link per node receives; every
-//     event comes back to its publisher through it, so that all nodes see one
-//     order.
+//   - client (client.go): what differs between one server, Sentinel and a Cluster.
+//   - Broker (broker.go, link.go, receive.go): pub/sub. One link per node receives,
+//     with a connection to each master; every event comes back to its publisher
+//     through it, so that all nodes see one order. cache.go: what is kept.
 //   - Ledger (ledger.go, presence.go, occupancy.go): scripts on the server, and
 //     beside them what this node has told Redis, to say it again when Redis
 //     was away.
 //   - lease.go, recover.go, reap.go: a node's lease, what it does after Redis was
 //     away, and how the entries of dead nodes are removed.
+//   - rates.go, departures.go: what else nodes share, without a lease.
 //   - keys.go, frame.go: names of keys, and events as they travel.
 //
 // # Leases
