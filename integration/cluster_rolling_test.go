@@ -4,11 +4,13 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
@@ -44,7 +46,9 @@ func (w *world) sentAway(node, code int) (n int) {
 
 // TestRollingRestart restarts all nodes under load, one after the other: no
 // accepted event is lost or comes twice, and receivers of webhooks notice
-// nothing, as everybody is back within the delay of departures.
+// nothing, as everybody is back within the delay of departures. With
+// OFFRAMP_PREVIOUS, the path of an earlier release's executable, all nodes go
+// back to that one first, and then forward again.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 3)
@@ -52,6 +56,18 @@ func TestRollingRestart(t *testing.T) {
 	w.owe(w.arrived()...)
 	t.Cleanup(w.balance())
 	events := w.publish(40 * time.Millisecond)
+	if previous := os.Getenv("OFFRAMP_PREVIOUS"); previous != "" {
+		w.roll(previous)
+	}
+	w.roll(harness.Binary(t))
+	events.check()
+	w.checkHooks()
+}
+
+// roll restarts one node after the other with an executable.
+func (w *world) roll(binary string) {
+	t := w.t
+	t.Helper()
 	for node, g := range w.nodes {
 		before := w.sentAway(node, protocol.CodeReconnect)
 		g.Signal(t, syscall.SIGTERM)
@@ -71,9 +87,8 @@ func TestRollingRestart(t *testing.T) {
 		if status := g.Wait(t, 30*time.Second); status != 0 {
 			t.Errorf("node %d ended with %d", node, status)
 		}
+		g.Use(binary)
 		g.Run(t)
 		w.settle("a node was restarted")
 	}
-	events.check()
-	w.checkHooks()
 }

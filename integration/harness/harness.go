@@ -145,6 +145,10 @@ func (g *Gateway) await(patience time.Duration) error {
 	}
 }
 
+// Use has the next Run start another executable, such as that of an earlier
+// release.
+func (g *Gateway) Use(binary string) { g.binary = binary }
+
 // Signal sends a signal to the gateway.
 func (g *Gateway) Signal(t testing.TB, sig os.Signal) {
 	t.Helper()
