@@ -165,3 +165,53 @@ func TestMasterOfAClusterIsAwayForAWhile(t *testing.T) {
 		t.Errorf("told %v, want nothing: nobody came or went", changes)
 	}
 }
+
+// A slot moves to another master, as when a Cluster grows: Redis ends the
+// subscriptions there, and the node follows.
+func TestSlotThatMovesIsFollowed(t *testing.T) {
+	masters := startMasters(t)
+	a, b := startNodeAt(t, clusterOf(masters), 1, DefaultLease), startNodeAt(t, clusterOf(masters), 2, DefaultLease)
+	a.running(t)
+	events := b.running(t)
+	if err := b.Broker.Subscribe(t.Context(), room); err != nil {
+		t.Fatal(err)
+	}
+	seq := uint64(0)
+	arrives := func() bool {
+		seq++
+		ev := &proxy.Event{ID: proxy.EventID{Node: 1, Seq: seq}, Topic: room, Name: "e", At: time.Now()}
+		if err := a.Broker.Publish(t.Context(), ev); err != nil {
+			return false // refused, not lost
+		}
+		for {
+			select {
+			case got := <-events:
+				if got.ID == ev.ID {
+					return true
+				}
+			case <-time.After(2 * time.Second):
+				return false
+			}
+		}
+	}
+	eventually(t, "an event arrives", arrives)
+	slot, err := masters[0].client().ClusterKeySlot(t.Context(), a.Broker.keys.topicChannel(room)).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := int(slot) * len(masters) / 16384
+	to := (from + 1) % len(masters)
+	id, err := masters[to].client().Do(t.Context(), "CLUSTER", "MYID").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []int{to, from} {
+		if err := masters[m].client().Do(t.Context(), "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "an event arrives by the other master", func() bool {
+		n, err := masters[to].client().PubSubShardNumSub(t.Context(), a.Broker.keys.topicChannel(room)).Result()
+		return err == nil && n[a.Broker.keys.topicChannel(room)] == 1 && arrives()
+	})
+}

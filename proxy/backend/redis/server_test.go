@@ -147,7 +147,7 @@ func (n *testNode) told() []proxy.Change {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	within(t, 20*time.Second, what, ok)
+	within(t, 30*time.Second, what, ok)
 }
 
 func within(t *testing.T, patience time.Duration, what string, ok func() bool) {
