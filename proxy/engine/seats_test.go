@@ -126,3 +126,15 @@ func TestSeatsWhileTheOthersCannotBeAsked(t *testing.T) {
 		t.Errorf("%d and %d let in afterwards, want none", a, b)
 	}
 }
+
+// The seats of a node that has died come back as a channel that is vacated:
+// nobody is told of one.
+func TestSeatsOfADeadNodeAreNoNews(t *testing.T) {
+	n := run(t, nodeSettings{kinds: proxy.AllKinds, occupancy: memory.NewOccupancy().Node()})
+	for _, kind := range []proxy.ChangeKind{proxy.ChannelVacated, proxy.ChannelOccupied} {
+		n.Apply(proxy.Change{Kind: kind, Topic: n.topic(seatsName)})
+	}
+	if records := n.tap.all(); len(records) != 0 {
+		t.Errorf("%d records, want none", len(records))
+	}
+}
