@@ -22,6 +22,7 @@ var (
 		{pairDesc("extra_total", "Events that only the candidate delivered."), func(c *Counts) int64 { return c.Extra }},
 		{pairDesc("unknown_total", "Events that could not be compared."), func(c *Counts) int64 { return c.Unknown }},
 		{pairDesc("decisions_differ_total", "Questions that the legs decided differently."), differentDecisions},
+		{pairDesc("webhooks_matched_total", "Webhooks that both legs sent, or would have."), func(c *Counts) int64 { return c.Webhooks.Matched }},
 		{pairDesc("webhooks_differ_total", "Webhooks that only one leg sent, or would have, of what both should tell."), differentWebhooks},
 		{pairDesc("presence_episodes_total", "Stretches of presence divergence beyond the grace."), func(c *Counts) int64 { return c.Presence.Episodes }},
 	}
