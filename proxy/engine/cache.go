@@ -114,16 +114,25 @@ type missed struct {
 const late = time.Second
 
 // resyncCaches tells Broker what it has lost of cache channels, and their
-// subscribers here what this node was not sent.
-func (e *Engine) resyncCaches(ctx context.Context) {
+// subscribers here what this node was not sent. It reports whether Broker
+// could be asked about all of them; if not, it has paused for a while.
+func (e *Engine) resyncCaches(ctx context.Context) (done bool) {
 	var list []missed
+	done = true
 	e.eachChannel(func(ch *channel) {
-		if ch.name.Cached() && ch.group.Len() > 0 {
-			list = e.askMissed(list, ch.tenant.acquire(ch.name))
+		if !done || !ch.name.Cached() || ch.group.Len() == 0 {
+			return
+		}
+		m, err := e.askMissed(ctx, ch)
+		if err != nil {
+			e.failed(err, ch.topic(), "see what a cache channel keeps")
+			done = false
+		} else if m.kept.Event != nil {
+			list = append(list, m)
 		}
 	})
-	if len(list) == 0 {
-		return
+	if done && len(list) == 0 {
+		return true
 	}
 	select {
 	case <-time.After(late):
@@ -132,21 +141,21 @@ func (e *Engine) resyncCaches(ctx context.Context) {
 	for _, m := range list {
 		e.makeUp(m)
 	}
+	return done
 }
 
-func (e *Engine) askMissed(list []missed, ch *channel) []missed {
+// askMissed returns nothing if nothing was missed.
+func (e *Engine) askMissed(ctx context.Context, ch *channel) (missed, error) {
+	ch = ch.tenant.acquire(ch.name)
 	ch.rare.mu.Lock()
 	have := ch.rare.cache.kept(time.Now())
 	ch.rare.mu.Unlock()
-	kept, err := e.broker.Last(context.Background(), ch.topic(), have)
-	if err != nil {
-		e.failed(err, ch.topic(), "see what a cache channel keeps")
-	}
+	kept, err := e.broker.Last(ctx, ch.topic(), have)
 	if err != nil || kept.Event == nil || have.Event != nil && kept.Event.ID == have.Event.ID {
 		ch.release()
-		return list
+		return missed{}, err
 	}
-	return append(list, missed{ch, kept})
+	return missed{ch, kept}, nil
 }
 
 func (e *Engine) makeUp(m missed) {

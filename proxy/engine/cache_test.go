@@ -119,6 +119,7 @@ func TestResyncTellsWhatACacheChannelKeeps(t *testing.T) {
 	if err := b.Subscribe(context.Background(), nodes[1].topic("cache-a")); err != nil {
 		t.Fatal(err)
 	}
+	b.deaf.Store(2) // the first questions fail
 	nodes[1].Resync()
 	eventually(t, "the client has it", func() bool { return c.count() == 1 })
 	nodes[0].publish("cache-a", "e", "next")

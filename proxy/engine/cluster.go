@@ -145,7 +145,9 @@ func (e *Engine) resyncWhenAsked(ctx context.Context) {
 		select {
 		case <-e.resyncs:
 			e.resyncAll()
-			e.resyncCaches(ctx)
+			for done := false; !done && ctx.Err() == nil; {
+				done = e.resyncCaches(ctx)
+			}
 		case <-ctx.Done():
 			return
 		}

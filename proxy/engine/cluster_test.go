@@ -2,10 +2,12 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,7 @@ type busNode struct {
 	bus    *bus
 	events chan *proxy.Event
 	topics map[proxy.Topic]bool // guarded by the bus's mu
+	deaf   atomic.Int32         // so many questions about caches fail
 }
 
 func (b *bus) join() *busNode {
@@ -60,6 +63,9 @@ func (b *bus) keep(ev *proxy.Event) {
 
 // Last takes nothing over: a bus loses nothing.
 func (n *busNode) Last(_ context.Context, t proxy.Topic, _ proxy.Kept) (proxy.Kept, error) {
+	if n.deaf.Add(-1) >= 0 {
+		return proxy.Kept{}, errors.New("away")
+	}
 	n.bus.mu.Lock()
 	defer n.bus.mu.Unlock()
 	return proxy.Kept{Event: n.bus.kept[t], Left: proxy.CacheFor}, nil
