@@ -379,6 +379,12 @@ func (w *wire) heal() {
 				continue
 			}
 			w.mu.Lock()
+			if w.l != l { // cut meanwhile
+				w.mu.Unlock()
+				c.Close()
+				v.Close()
+				return
+			}
 			w.passed = append(w.passed, c, v)
 			w.mu.Unlock()
 			go func() { _, _ = io.Copy(c, v); c.Close() }()
@@ -397,11 +403,13 @@ func (w *wire) lead(to string) {
 func (w *wire) cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.l.Close()
+	if w.l != nil {
+		w.l.Close()
+	}
 	for _, c := range w.passed {
 		c.Close()
 	}
-	w.passed = nil
+	w.l, w.passed = nil, nil
 }
 
 func openWired(t *testing.T, stage proxy.Stage) (*rig, *wire) {

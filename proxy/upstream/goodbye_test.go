@@ -17,6 +17,10 @@ import (
 func TestTheVendorIsToldNoCodeOfOurs(t *testing.T) {
 	ended := make(chan error, 1)
 	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !websocket.IsWebSocketUpgrade(req) {
+			http.NotFound(w, req) // from mirror on, the bridge asks where this leads to
+			return
+		}
 		ws, err := new(websocket.Upgrader).Upgrade(w, req, nil)
 		if err != nil {
 			ended <- err

@@ -26,8 +26,9 @@ func TestStateIsThatOfBothSides(t *testing.T) {
 	there.subscribe("moved-c", "")
 	here.subscribe("presence-moved-e", "1")
 	there.subscribe("presence-moved-e", "2")
-	here.await("pusher_internal:member_added")
-	there.await("pusher_internal:member_added")
+	eventually(t, "both have both", func() bool {
+		return r.vendor.state("presence-moved-e").UserCount == 2 && r.gateway.state("presence-moved-e").UserCount == 2
+	})
 	eventually(t, "tapped", func() bool { return r.vendor.state("moved-a").Occupied })
 	tests := map[string]struct{ path, params, want string }{
 		"a channel that is here":            {"/apps/1/channels/moved-a", "&info=subscription_count", `{"occupied":true,"subscription_count":1}`},

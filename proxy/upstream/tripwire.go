@@ -169,7 +169,7 @@ func (r *Relay) watchOut(ctx context.Context, id string, w *tripwire, every time
 		case <-ctx.Done():
 		}
 	}
-	if context.Cause(ctx) == context.DeadlineExceeded {
+	if !time.Now().Before(w.news.Until) {
 		t, _ := r.Tripwire(id)
 		r.note(id, "", "tripwire", fmt.Sprintf("ended, %d clients and publishers seen at the upstream since the exit", len(t.Seen)))
 	}

@@ -97,7 +97,8 @@ func (r *Relay) callAgain(ctx *fasthttp.RequestCtx, app *proxy.App, except []pro
 	default:
 		return r.forward(ctx, app)
 	}
-	return r.callOnward(ctx, app, viaOf(ctx), http.MethodPost, path, body)
+	// Not the request's own context: see roundTrip.
+	return r.callOnward(context.Background(), app, viaOf(ctx), http.MethodPost, path, body)
 }
 
 // excluding appends an event of the API with another socket excluded.
