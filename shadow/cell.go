@@ -48,6 +48,7 @@ type Counts struct {
 	Delivered, Published int64
 
 	Clusters Clusters
+	Delays   *Delays `json:",omitempty"` // nil: nothing was timed
 	Presence Presence
 	Webhooks Webhooks
 
@@ -86,6 +87,9 @@ func (c *Counts) Add(o *Counts) {
 	c.Delivered += o.Delivered
 	c.Published += o.Published
 	c.Clusters.Add(o.Clusters)
+	if o.Delays != nil {
+		c.delays().Add(o.Delays)
+	}
 	c.Presence.Add(o.Presence)
 	c.Webhooks.Add(o.Webhooks)
 	addCounts(&c.Decisions, o.Decisions)
@@ -116,6 +120,10 @@ func countNamed(into *map[string]int64, name string, n int64) {
 func (c *Counts) clone() Counts {
 	out := *c
 	out.Rejected, out.Decisions, out.Signatures = maps.Clone(c.Rejected), maps.Clone(c.Decisions), maps.Clone(c.Signatures)
+	if c.Delays != nil {
+		out.Delays = new(Delays)
+		*out.Delays = *c.Delays
+	}
 	out.Structures, out.Groups = maps.Clone(c.Structures), c.Groups.clone()
 	return out
 }

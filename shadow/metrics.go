@@ -30,6 +30,9 @@ var (
 		append(pairLabels[:3:3], "code"), nil)
 	divergenceDesc = pairDesc("presence_divergence_ratio", "Mean divergence of presence member sets over the evidence held.")
 
+	latencyDesc = prometheus.NewDesc("offramp_shadow_latency_seconds", "Time from publish to delivery on a leg, of the events of a pair.",
+		append(pairLabels[:3:3], "leg"), nil)
+
 	recordsDesc = prometheus.NewDesc("offramp_shadow_records_total", "Records offered to the comparator.", nil, nil)
 	shedDesc    = prometheus.NewDesc("offramp_shadow_shed_total", "Records dropped because the comparator's queue was full.", nil, nil)
 	lagDesc     = prometheus.NewDesc("offramp_shadow_lag_seconds", "Age of the oldest record when the queue was last emptied.", nil, nil)
@@ -45,7 +48,7 @@ func (c *Comparator) Describe(out chan<- *prometheus.Desc) {
 	for _, counter := range pairCounters {
 		out <- counter.desc
 	}
-	for _, d := range []*prometheus.Desc{rejectedDesc, divergenceDesc, recordsDesc, shedDesc, lagDesc, openDesc} {
+	for _, d := range []*prometheus.Desc{rejectedDesc, divergenceDesc, latencyDesc, recordsDesc, shedDesc, lagDesc, openDesc} {
 		out <- d
 	}
 }
@@ -69,10 +72,27 @@ func (c *Comparator) Collect(out chan<- prometheus.Metric) {
 		for code, n := range counts.Rejected {
 			out <- prometheus.MustNewConstMetric(rejectedDesc, prometheus.CounterValue, float64(n), append(labels[:3:3], code)...)
 		}
+		if d := counts.Delays; d != nil {
+			out <- histogram(d.Reference[:], d.ReferenceSum, append(labels[:3:3], string(pair.Reference))...)
+			out <- histogram(d.Candidate[:], d.CandidateSum, append(labels[:3:3], string(pair.Candidate))...)
+		}
 		if p := counts.Presence; p.Seconds > 0 {
 			out <- prometheus.MustNewConstMetric(divergenceDesc, prometheus.GaugeValue, p.Divergence/p.Seconds, labels...)
 		}
 	}
+}
+
+// histogram turns the classes of delays into Prometheus's cumulative buckets.
+func histogram(classes []uint64, sum float64, labels ...string) prometheus.Metric {
+	buckets := make(map[float64]uint64, len(legEdges))
+	var count uint64
+	for i, n := range classes {
+		count += n
+		if i < len(legEdges) {
+			buckets[legEdges[i].Seconds()] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(latencyDesc, count, sum, buckets, labels...)
 }
 
 func differentDecisions(c *Counts) int64 {

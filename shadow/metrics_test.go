@@ -36,6 +36,26 @@ offramp_shadow_records_total 11
 		if err != nil {
 			t.Error(err)
 		}
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		legs := make(map[string]uint64)
+		for _, f := range families {
+			if f.GetName() != "offramp_shadow_latency_seconds" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "leg" {
+						legs[l.GetValue()] = m.GetHistogram().GetSampleCount()
+					}
+				}
+			}
+		}
+		if legs["engine"] != 2 || legs["nats"] != 2 {
+			t.Errorf("latencies of %v events, want 2 on each leg", legs)
+		}
 		time.Sleep(time.Hour)
 	})
 }

@@ -291,7 +291,7 @@ func (p *sweeper) countSlot(s, leg int) {
 		p.exhibit("missing", s, leg)
 	case stateSeen:
 		p.countSeen(c, s, leg)
-		p.time(times, s, leg)
+		p.time(c, times, s, leg)
 	}
 	c.Expected++
 	if ref.state == stateMissing {
@@ -389,22 +389,28 @@ func (p *sweeper) body(s int) []byte {
 	return nil
 }
 
-func (p *sweeper) time(l *Latency, s, leg int) {
+func (p *sweeper) time(c *Counts, l *Latency, s, leg int) {
 	ref, o := p.outcome(s, 0), p.outcome(s, leg)
 	arrived := o.first.at
 	if p.slots[s].truth {
 		// What the relay spent on waiting for the vendor's word is not the
 		// candidate's doing.
 		arrived -= p.window.events[p.slots[s].event].held
-		l.candidate(time.Duration(arrived - p.slots[s].at))
+		d := time.Duration(arrived - p.slots[s].at)
+		l.candidate(d)
+		c.delays().candidate(d)
 	}
 	if ref.state != stateSeen {
 		return
 	}
 	if p.slots[s].truth {
-		l.reference(time.Duration(ref.first.at - p.slots[s].at))
+		d := time.Duration(ref.first.at - p.slots[s].at)
+		l.reference(d)
+		c.delays().reference(d)
 	}
-	l.delta(time.Duration(arrived - ref.first.at))
+	d := time.Duration(arrived - ref.first.at)
+	l.delta(d)
+	c.delays().delta(d)
 }
 
 func (p *sweeper) countOrder(cut, leg int) {

@@ -113,11 +113,15 @@ func (x *Exhibit) Shows(ev shadow.Evidence) bool {
 type sums struct {
 	counts  shadow.Counts
 	latency shadow.Latency
+	blocks  blocks
 }
+
+func newSums() *sums { return &sums{blocks: make(blocks)} }
 
 func (s *sums) add(c *shadow.Cell) {
 	s.counts.Add(&c.Counts)
 	s.latency.Add(c.Latency)
+	s.blocks.add(c)
 }
 
 func buildPair(p shadow.Pair) Pair {
@@ -125,13 +129,13 @@ func buildPair(p shadow.Pair) Pair {
 		Reference: string(p.Reference), Candidate: string(p.Candidate),
 		Cells: []Cell{}, Timeline: timeline(p.Cells), Presence: []Presence{}, Decisions: []Decision{},
 	}
-	var total sums
+	total := newSums()
 	byKey := make(map[shadow.Key]*sums)
 	for i := range p.Cells {
 		c := &p.Cells[i]
 		s := byKey[c.Key]
 		if s == nil {
-			s = new(sums)
+			s = newSums()
 			byKey[c.Key] = s
 		}
 		s.add(c)
@@ -152,7 +156,7 @@ func buildPair(p shadow.Pair) Pair {
 		return cmp.Or(cmp.Compare(b.MeanDivergence, a.MeanDivergence), cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Type, b.Type))
 	})
 	slices.SortFunc(out.Decisions, decisionsFirst)
-	out.Total = buildCell(shadow.Key{Type: "*", Pattern: "*", Event: "*"}, &total)
+	out.Total = buildCell(shadow.Key{Type: "*", Pattern: "*", Event: "*"}, total)
 	out.Curve = curve(&total.latency)
 	return out
 }
@@ -218,10 +222,16 @@ func buildCell(key shadow.Key, s *sums) Cell {
 		Noise:   Noise{Siblings: c.Siblings, Missing: c.SiblingMissing, Reordered: c.SiblingReordered},
 	}
 	cell.Reorder.Noise = rate(c.SiblingReordered, c.Siblings)
+	if n := float64(c.Siblings); n > 0 {
+		low, high := lowerBound(float64(c.SiblingReordered), n), upperBound(float64(c.SiblingReordered), n)
+		cell.Reorder.NoiseLow, cell.Reorder.NoiseHigh = &low, &high
+	}
 	arrived := c.Matched + c.PayloadDiffers
 	cell.Payload.BytesEqual, cell.Payload.JSONEqual = rate(c.Matched, arrived), rate(c.Matched+c.SameJSON, arrived)
 	cell.Latency = LatencyMS{
-		Reference: percentiles(s.latency.Reference), Candidate: percentiles(s.latency.Candidate), PairedDelta: paired(&s.latency),
+		Reference:   s.blocks.percentiles(s.latency.Reference, referenceDelays),
+		Candidate:   s.blocks.percentiles(s.latency.Candidate, candidateDelays),
+		PairedDelta: s.blocks.paired(&s.latency),
 	}
 	return cell
 }
@@ -237,7 +247,7 @@ func boundLoss(expected, missing, referenceMissing int64, clusters shadow.Cluste
 	}
 	l.NEff = float64(expected) / l.Deff
 	if expected > 0 {
-		upper := differenceUpper(float64(missing)/l.Deff, float64(referenceMissing)/l.Deff, l.NEff)
+		upper := differenceUpper(measured{float64(missing) / l.Deff, l.NEff, float64(referenceMissing) / l.Deff, l.NEff})
 		l.DiffUpper95 = &upper
 	}
 	return l
@@ -248,25 +258,6 @@ func rate(part, whole int64) float64 {
 		return 0
 	}
 	return float64(part) / float64(whole)
-}
-
-func percentiles(h *hdrhistogram.Histogram) *Percentiles {
-	if h == nil || h.TotalCount() == 0 {
-		return nil
-	}
-	at := func(q float64) float64 { return float64(h.ValueAtQuantile(q)) / 1000 }
-	return &Percentiles{P50: at(50), P95: at(95), P99: at(99), Max: float64(h.Max()) / 1000}
-}
-
-func paired(l *shadow.Latency) *Percentiles {
-	if _, ok := l.PairedDelta(0.5); !ok {
-		return nil
-	}
-	at := func(q float64) float64 {
-		d, _ := l.PairedDelta(q)
-		return milliseconds(d)
-	}
-	return &Percentiles{P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: at(1)}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -24,6 +24,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"class":         verdictClass,
 		"summary":       summary,
 		"speed":         speed,
+		"between":       between,
 		"grouped":       grouped,
 		"percent":       percent,
 		"number":        func(n int64) string { return number(float64(n)) },

@@ -14,38 +14,48 @@ type proportion struct {
 	finding string
 	words   string // what happened to the events, in a sentence
 	limit   float64
-	// reference is how often the reference itself shows it.
-	reference func(*Cell) float64
+	// reference is how often the reference itself shows it, of how many.
+	reference func(*Cell) (x, n float64)
 }
 
 func (j *judgement) proportions() []proportion {
 	return []proportion{
-		{gateLoss, "missing", "lost", limit(j.gates.Loss), func(c *Cell) float64 { return float64(c.Loss.ReferenceMissing) }},
-		{gateDuplicate, "duplicate", "delivered more than once", limit(j.gates.Duplicate), func(c *Cell) float64 {
-			return c.Dup.Reference * float64(c.Expected)
+		{gateLoss, "missing", "lost", limit(j.gates.Loss), func(c *Cell) (x, n float64) {
+			return float64(c.Loss.ReferenceMissing), float64(c.Expected)
 		}},
-		{gateReorder, "reordered", "delivered out of order", limit(j.gates.Reorder), func(c *Cell) float64 {
-			return max(c.Reorder.Reference, rate(c.Noise.Reordered, c.Noise.Siblings)) * float64(c.Expected)
+		{gateDuplicate, "duplicate", "delivered more than once", limit(j.gates.Duplicate), func(c *Cell) (x, n float64) {
+			return c.Dup.Reference * float64(c.Expected), float64(c.Expected)
 		}},
-		{gateExtra, "extra", "delivered by the candidate only", limit(j.gates.Extra), func(*Cell) float64 { return 0 }},
+		{gateReorder, "reordered", "delivered out of order", limit(j.gates.Reorder), func(c *Cell) (x, n float64) {
+			// The reference's sockets among themselves are its noise: what they
+			// show of it counts from the first window on, as surely as their
+			// number says.
+			if rate(c.Noise.Reordered, c.Noise.Siblings) > c.Reorder.Reference {
+				return float64(c.Noise.Reordered), float64(c.Noise.Siblings)
+			}
+			return c.Reorder.Reference * float64(c.Expected), float64(c.Expected)
+		}},
+		{gateExtra, "extra", "delivered by the candidate only", limit(j.gates.Extra), func(c *Cell) (x, n float64) { return 0, float64(c.Expected) }},
 	}
 }
 
-// measured is a proportion on one cell: occurrences among independent events.
-type measured struct{ candidate, reference, n float64 }
+// measured is a proportion on one cell: occurrences among independent events,
+// of the candidate and of the reference.
+type measured struct{ candidate, n, reference, referenceN float64 }
 
 func (q *proportion) measure(c *Cell) measured {
 	deff := 1.0
 	if q.gate == gateLoss {
 		deff = designEffect(c.Expected, c.Missing, c.Loss.Clusters)
 	}
-	return measured{float64(c.unexcused(q.finding)) / deff, q.reference(c) / deff, float64(c.Expected) / deff}
+	x, n := q.reference(c)
+	return measured{float64(c.unexcused(q.finding)) / deff, float64(c.Expected) / deff, x / deff, n / deff}
 }
 
 // above reports whether the rate is surely above the limit, with an error
 // probability of alpha.
 func (m measured) above(limit, alpha float64) bool {
-	return m.n > 0 && lowerBoundAt(m.candidate, m.n, 1-alpha)-m.reference/m.n > limit
+	return m.n > 0 && differenceLower(m, 1-alpha) > limit
 }
 
 // proportion judges all traffic first, and then every channel pattern, so
@@ -65,7 +75,7 @@ func (j *judgement) proportion(p *Pair, q proportion) {
 			return
 		}
 	}
-	if differenceUpper(m.candidate, m.reference, m.n) <= q.limit {
+	if differenceUpper(m) <= q.limit {
 		return
 	}
 	count, events := float64(p.Total.unexcused(q.finding)), number(float64(p.Total.Expected))
@@ -73,7 +83,7 @@ func (j *judgement) proportion(p *Pair, q proportion) {
 	if count > 0 {
 		text = fmt.Sprintf("%s of %s events %s", number(count), events, q.words)
 	}
-	need := needed(q.limit, max(0, m.candidate-m.reference)/m.n)
+	need := needed(q.limit, max(0, m.candidate/m.n-m.reference/max(1, m.referenceN)))
 	if math.IsInf(need, 1) {
 		text += "; more evidence must show whether that is chance"
 	}
@@ -86,7 +96,11 @@ func (j *judgement) failProportion(p *Pair, q proportion, c *Cell, rule string) 
 	if q.gate == gateLoss && c.Affected > n {
 		text += fmt.Sprintf(" (%s deliveries to clients)", number(float64(c.Affected)))
 	}
-	j.fail(p, q.gate, q.finding, rule, (float64(n)-q.reference(c))/expected, q.limit, text)
+	reference := 0.0
+	if x, of := q.reference(c); of > 0 {
+		reference = x / of
+	}
+	j.fail(p, q.gate, q.finding, rule, float64(n)/expected-reference, q.limit, text)
 }
 
 // byPattern sums a pair's cells by channel pattern, in order of their first
@@ -136,13 +150,32 @@ func rejections(c *Cell) int64 {
 	return n
 }
 
+// latency asks for the p99 of the paired delta as for a rate: the gate fails
+// when the percentile is surely above the limit, and is open while it is not
+// surely below.
 func (j *judgement) latency(p *Pair) {
-	allowed := milliseconds(max(0, j.gates.PairedP99))
-	if d := p.Total.Latency.PairedDelta; d != nil && d.P99 > allowed {
+	allowed, d := milliseconds(max(0, j.gates.PairedP99)), p.Total.Latency.PairedDelta
+	if d == nil {
+		return
+	}
+	b := d.P99Bounds
+	if b == nil { // an older report has no bounds
+		b = &Bounds{Low: &d.P99, High: &d.P99}
+	}
+	switch {
+	case b.Low != nil && *b.Low > allowed:
 		j.fail(p, gateLatency, "", "*", d.P99, allowed,
-			fmt.Sprintf("1 event in 100 arrives at least %.0f ms later than on the reference; %.0f ms is allowed", d.P99, allowed))
+			fmt.Sprintf("1 event in 100 arrives at least %.0f ms later than on the reference (surely %.0f ms); %.0f ms is allowed", d.P99, *b.Low, allowed))
+	case b.High != nil && *b.High <= allowed:
+	case b.High != nil:
+		j.insufficient(p, gateLatency, b.NEff, max(2*b.NEff, neededForZero(1-p99)),
+			fmt.Sprintf("1 event in 100 arrives %.0f ms later than on the reference, at most %.0f ms with 95 %% confidence; %.0f ms is allowed", d.P99, *b.High, allowed))
+	default:
+		j.insufficient(p, gateLatency, b.NEff, neededForZero(1-p99), "too few events were timed for a bound on the p99")
 	}
 }
+
+const p99 = 0.99
 
 func (j *judgement) unknown(p *Pair) {
 	t := &p.Total

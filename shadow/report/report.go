@@ -139,8 +139,11 @@ type Rates struct {
 // reference's own sockets disagree.
 type ReorderRates struct {
 	Rates
-	Noise           float64 `json:"noise"`
-	MaxDisplacement int64   `json:"max_displacement"`
+	Noise float64 `json:"noise"`
+	// One-sided 95 % bounds of Noise; nil when no two sockets were watched.
+	NoiseLow        *float64 `json:"noise_low95,omitempty"`
+	NoiseHigh       *float64 `json:"noise_high95,omitempty"`
+	MaxDisplacement int64    `json:"max_displacement"`
 }
 
 // Payload says how the candidate's payloads compare.
@@ -206,6 +209,17 @@ type Percentiles struct {
 	P95 float64 `json:"p95"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
+	// How sure that is; nil in reports of older versions.
+	P50Bounds *Bounds `json:"p50_bounds,omitempty"`
+	P99Bounds *Bounds `json:"p99_bounds,omitempty"`
+}
+
+// Bounds are one-sided 95 % confidence bounds of a percentile, in
+// milliseconds; nil where there is too little to say.
+type Bounds struct {
+	Low  *float64 `json:"low95"`
+	High *float64 `json:"high95"`
+	NEff float64  `json:"n_eff"` // events timed, divided by the design effect
 }
 
 // Quantile is one point of the latency curves, in milliseconds.

@@ -50,20 +50,34 @@ func lowerBoundAt(x, n, confidence float64) float64 {
 	}
 }
 
-// differenceUpper returns an upper 95 % bound of candidate minus reference,
-// by Newcombe's method of squaring the two proportions' own margins. The two
-// are taken as independent, which errs on the side of caution: the same
+// differenceUpper returns an upper 95 % bound of candidate minus reference, by
+// Newcombe's method (1998) of squaring the two proportions' own margins. The
+// two are taken as independent, which errs on the side of caution: the same
 // events are behind both.
-func differenceUpper(candidate, reference, n float64) float64 {
-	if n <= 0 {
+func differenceUpper(m measured) float64 {
+	if m.n <= 0 {
 		return 1
 	}
-	pc, pr := candidate/n, reference/n
-	if reference == 0 {
-		return upperBound(candidate, n)
+	if m.reference == 0 || m.referenceN <= 0 {
+		return upperBound(m.candidate, m.n)
 	}
-	up, down := upperBound(candidate, n)-pc, pr-lowerBound(reference, n)
+	pc, pr := m.candidate/m.n, m.reference/m.referenceN
+	up, down := upperBound(m.candidate, m.n)-pc, pr-lowerBound(m.reference, m.referenceN)
 	return pc - pr + math.Sqrt(up*up+down*down)
+}
+
+// differenceLower returns the lower bound of the same difference, of a given
+// confidence: the candidate is not blamed for what may be the reference's own
+// noise.
+func differenceLower(m measured, confidence float64) float64 {
+	low := lowerBoundAt(m.candidate, m.n, confidence)
+	if m.reference == 0 || m.referenceN <= 0 {
+		return low
+	}
+	pc, pr := m.candidate/m.n, m.reference/m.referenceN
+	high := 1 - lowerBoundAt(m.referenceN-m.reference, m.referenceN, confidence)
+	down, up := pc-low, high-pr
+	return pc - pr - math.Sqrt(down*down+up*up)
 }
 
 // neededForZero returns how many events without a loss it takes to bound the

@@ -127,8 +127,22 @@ func speed(c Cell) string {
 	if l.Candidate == nil || l.PairedDelta == nil {
 		return ""
 	}
-	return fmt.Sprintf("latency p50 %s ms, p99 %s ms; against the reference, same event: p50 %+.1f ms, p99 %+.1f ms",
-		ms(l.Candidate.P50), ms(l.Candidate.P99), l.PairedDelta.P50, l.PairedDelta.P99)
+	return fmt.Sprintf("latency p50 %s ms, p99 %s ms; against the reference, same event: p50 %+.1f ms, p99 %+.1f ms%s",
+		ms(l.Candidate.P50), ms(l.Candidate.P99), l.PairedDelta.P50, l.PairedDelta.P99, between(l.PairedDelta.P99Bounds))
+}
+
+// between says a percentile's bounds, as far as they are known.
+func between(b *Bounds) string {
+	switch {
+	case b == nil || (b.Low == nil && b.High == nil):
+		return ""
+	case b.High == nil:
+		return fmt.Sprintf(" (%+.1f or more)", *b.Low)
+	case b.Low == nil:
+		return fmt.Sprintf(" (%+.1f or less)", *b.High)
+	default:
+		return fmt.Sprintf(" (%+.1f to %+.1f)", *b.Low, *b.High)
+	}
 }
 
 func presenceLine(p Pair) string {
