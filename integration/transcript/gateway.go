@@ -21,13 +21,30 @@ import (
 
 // Gateway is a target that is reached over the network.
 type Gateway struct {
-	Addr               string // host:port of clients and the HTTP API
+	Addr string // host:port of clients and the HTTP API
+	// More has the addresses of further nodes: connections and requests go to
+	// one after the other. Barrier returns once what one node has told by then
+	// has reached all of them.
+	More               []string
+	Barrier            func()
 	AppID, Key, Secret string
 	Change             func(func(*proxy.App) error) error // changes the app's settings; nil: it cannot be changed
 	Drainer            func() error                       // nil: it cannot be drained
 
 	mu      sync.Mutex
 	clients []*gatewayClient
+	turn    int // counts connections and requests
+}
+
+// next returns the address of the node whose turn it is.
+func (g *Gateway) next() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.turn++
+	if i := g.turn % (1 + len(g.More)); i > 0 {
+		return g.More[i-1]
+	}
+	return g.Addr
 }
 
 var _ Target = (*Gateway)(nil)
@@ -52,7 +69,7 @@ func (g *Gateway) Connect(query string) (Client, error) {
 	if strings.HasPrefix(query, "/") { // another path altogether
 		path, query, _ = strings.Cut(query, "?")
 	}
-	ws, answer, err := websocket.DefaultDialer.Dial("ws://"+g.Addr+path+"?"+query, nil)
+	ws, answer, err := websocket.DefaultDialer.Dial("ws://"+g.next()+path+"?"+query, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +119,7 @@ func (g *Gateway) Request(method, pathAndQuery, body string) (status int, answer
 	}
 	query = strings.Join(signed, "&")
 	signature := protocol.Sign(g.Secret, protocol.RequestString(method, path, protocol.ParseQuery(query)))
-	request, err := http.NewRequest(method, "http://"+g.Addr+path+"?"+query+"&auth_signature="+signature, bytes.NewReader([]byte(body)))
+	request, err := http.NewRequest(method, "http://"+g.next()+path+"?"+query+"&auth_signature="+signature, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return 0, "", err
 	}
@@ -133,6 +150,12 @@ func (g *Gateway) Settle() {
 		before := received(clients)
 		for _, c := range clients {
 			c.roundTrip()
+		}
+		if g.Barrier != nil {
+			g.Barrier()
+			for _, c := range clients {
+				c.roundTrip()
+			}
 		}
 		time.Sleep(time.Millisecond)
 		if received(clients) == before {
