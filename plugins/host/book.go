@@ -2,6 +2,7 @@ package host
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,7 @@ func (i item) size() int { return len(i.event.Data) + len(i.event.Name) + 256 }
 // channel is what the book knows of one channel.
 type channel struct {
 	asked    bool      // the plugin was asked to observe it
+	denied   bool      // it was not, as it can observe no more
 	attached bool      // it is observed
 	blind    bool      // it could not be observed in time: its events pass unobserved
 	occupied bool      // it has subscribers here
@@ -68,6 +70,11 @@ type book struct {
 	// demand: only channels that have subscribers here are observed, and no
 	// event waits for that.
 	demand bool
+
+	// most is how many channels the plugin can observe; 0: any number.
+	// Guarded by mu.
+	most    int
+	watched int // channels that it was asked to observe; guarded by mu
 
 	mu          sync.Mutex
 	observing   bool // the session can subscribe, as far as known
@@ -114,7 +121,7 @@ func signal(c chan<- struct{}) {
 func (b *book) channelFor(name protocol.ChannelName, now time.Time) *channel {
 	c, ok := b.channels[name]
 	if !ok {
-		c = &channel{blind: !b.observing || b.demand}
+		c = &channel{blind: !b.observing || b.demand, active: now}
 		b.channels[name] = c
 		b.ask(name, c)
 	}
@@ -125,11 +132,64 @@ func (b *book) channelFor(name protocol.ChannelName, now time.Time) *channel {
 // ask has the plugin asked to observe a channel, if it is to. Called with mu
 // held.
 func (b *book) ask(name protocol.ChannelName, c *channel) {
-	if b.observing && (c.occupied || !b.demand) {
-		c.asked = true
+	switch {
+	case !b.observing || b.demand && !c.occupied:
+	case b.most > 0 && b.watched >= b.most:
+		b.deny(c)
+	default:
+		b.watched++
+		c.asked, c.denied = true, false
 		b.toAdd = append(b.toAdd, string(name))
 		signal(b.wanted)
 	}
+}
+
+// deny leaves a channel unobserved, as the plugin can observe no more. It is a
+// gap for as long as that lasts, and its events pass. Called with mu held.
+func (b *book) deny(c *channel) {
+	c.denied, c.attached, c.blind = true, false, true
+	if c.dark.IsZero() {
+		c.dark = c.active
+	}
+	b.release(c)
+}
+
+// forget notes that the plugin is not asked to observe a channel any more.
+// Called with mu held.
+func (b *book) forget(c *channel) {
+	if c.asked {
+		c.asked = false
+		b.watched--
+	}
+}
+
+// limit sets how many channels the plugin can observe; 0: any number. Of those
+// that are too many, the ones without subscribers here go first.
+func (b *book) limit(channels int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.most = channels
+	if channels == 0 || b.watched <= channels {
+		return
+	}
+	coming := make(map[string]bool, len(b.toAdd))
+	for _, name := range b.toAdd {
+		coming[name] = true
+	}
+	for _, occupied := range []bool{false, true} {
+		for name, c := range b.channels {
+			if b.watched <= channels || !c.asked || c.occupied != occupied {
+				continue
+			}
+			if b.forget(c); !coming[string(name)] {
+				b.toDrop = append(b.toDrop, string(name))
+			}
+			delete(coming, string(name))
+			b.deny(c)
+		}
+	}
+	b.toAdd = slices.DeleteFunc(b.toAdd, func(name string) bool { return !coming[name] })
+	signal(b.wanted)
 }
 
 // publish takes an event. It reports false when there was no room for it.
@@ -238,11 +298,14 @@ func (b *book) lose(now time.Time, why string) {
 	b.again, b.outstanding, b.ready, b.with, b.credit = nil, nil, nil, 0, 0
 	b.hold(again, now)
 	b.toAdd, b.toDrop = nil, nil
-	for name, c := range b.channels {
+	for _, c := range b.channels {
 		if b.observing && c.attached && c.dark.IsZero() {
 			c.dark = from
 		}
-		c.asked, c.attached, c.blind, c.retry = false, false, !b.observing || b.demand, time.Time{}
+		b.forget(c)
+		c.attached, c.blind, c.retry = false, !b.observing || b.demand, time.Time{}
+	}
+	for name, c := range b.channels { // once all are free
 		b.ask(name, c)
 	}
 	if b.down.IsZero() {
@@ -400,7 +463,8 @@ func (b *book) observed(name protocol.ChannelName, s translators.ChannelState, n
 		if c.attached && c.dark.IsZero() {
 			c.dark = now.Add(-slack)
 		}
-		c.asked, c.attached = false, false
+		b.forget(c)
+		c.attached = false
 		c.retry = now.Add(time.Second)
 	}
 	return nil
@@ -454,7 +518,11 @@ func (b *book) tick(now time.Time, linger time.Duration) []gap {
 			b.release(c)
 		}
 		if c.blind && !c.dark.IsZero() {
-			gaps = append(gaps, gap{channel: name, from: c.dark, to: now, why: "the channel is not observed"})
+			why := "the channel is not observed"
+			if c.denied {
+				why = fmt.Sprintf("the backend's plugin observes %d channels, and no more", b.most)
+			}
+			gaps = append(gaps, gap{channel: name, from: c.dark, to: now, why: why})
 			c.dark = now
 		}
 	}
@@ -468,12 +536,14 @@ func (b *book) tidy(name protocol.ChannelName, c *channel, now time.Time, linger
 	case b.demand && c.asked && !c.occupied && now.Sub(c.left) > linger:
 		b.toDrop = append(b.toDrop, string(name))
 		signal(b.wanted)
-		c.asked, c.attached, c.dark = false, false, time.Time{}
+		b.forget(c)
+		c.attached, c.dark = false, time.Time{}
 	case !c.occupied && len(c.held) == 0 && now.Sub(c.active) > linger:
 		if c.asked {
 			b.toDrop = append(b.toDrop, string(name))
 			signal(b.wanted)
 		}
+		b.forget(c)
 		delete(b.channels, name)
 	case !c.asked && !now.Before(c.retry):
 		b.ask(name, c)
@@ -516,6 +586,9 @@ func (b *book) tally(s *Status) {
 	for _, c := range b.channels {
 		if c.attached {
 			s.Channels++
+		}
+		if c.denied {
+			s.ChannelsDenied++
 		}
 	}
 }

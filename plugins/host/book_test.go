@@ -161,6 +161,43 @@ func TestBook(t *testing.T) {
 			s := translators.ChannelState{State: translators.StateGap, From: after(3 * time.Second), To: after(4 * time.Second)}
 			expect("gap", texts(b.observed("a", s, after(5*time.Second))), "a[2s,4s]")
 		},
+		"no more channels are observed than the plugin can, the rest is a gap, and its turn comes": func(t *testing.T, expect func(what, got, want string)) {
+			b := running(10)
+			b.limit(1)
+			b.publish(event("a", 0), epoch)
+			b.publish(event("b", 100), after(100*time.Millisecond))
+			add, _ := b.wants()
+			expect("asked", strings.Join(add, " "), "a")
+			attached(b, "a", after(100*time.Millisecond))
+			_, got := taken(b)
+			expect("batch", got, "b100 a0")
+			expect("gap", texts(b.tick(after(time.Second), time.Minute)), "b[100ms,1s]")
+			b.publish(event("b", 61000), after(61*time.Second))
+			b.tick(after(61*time.Second), time.Minute) // whichever it looks at first
+			b.tick(after(62*time.Second), time.Minute)
+			add, drop := b.wants()
+			expect("asked once the other one is idle", strings.Join(add, " ")+", not "+strings.Join(drop, " "), "b, not a")
+			expect("gap until it is observed", texts(attached(b, "b", after(63*time.Second))), "b[1m2s,1m3s]")
+		},
+		"a limit that is learnt late takes channels without subscribers first": func(t *testing.T, expect func(what, got, want string)) {
+			b := running(10, "a", "b")
+			b.wants()
+			b.publish(event("c", 0), epoch)
+			b.publish(event("d", 0), epoch)
+			b.occupy("d", true, epoch)
+			b.limit(3)
+			add, drop := b.wants()
+			expect("asked", strings.Join(add, " ")+", not "+strings.Join(drop, " "), "d, not ")
+			b.limit(0)
+			b.tick(after(time.Second), time.Minute)
+			add, _ = b.wants()
+			expect("asked without a limit", strings.Join(add, " "), "c")
+			var s Status
+			b.tally(&s)
+			if s.ChannelsDenied != 0 || b.watched != 4 {
+				t.Errorf("%d are denied and %d asked for, want 0 and 4", s.ChannelsDenied, b.watched)
+			}
+		},
 		"a channel given up is a gap, and asked for again": func(t *testing.T, expect func(what, got, want string)) {
 			b := running(10, "a")
 			b.wants()

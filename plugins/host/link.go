@@ -219,6 +219,7 @@ func (l *link) change(f func(*Status)) {
 // learn notes what the plugin that is being opened says of itself.
 func (l *link) learn(d translators.Description) {
 	l.inlet.meet(d)
+	l.book.limit(d.Limits.Channels)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.about = d

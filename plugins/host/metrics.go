@@ -7,7 +7,7 @@ import (
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
 	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps,
-	swaps, refused, calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
+	swaps, refused, denied, calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
 	healthy:     desc("healthy", "1 while the plugin says that its backend is reachable."),
@@ -23,6 +23,7 @@ var descs = struct {
 	gaps:        desc("gaps_total", "Stretches reported as not observed."),
 	swaps:       desc("swaps_total", "Times that a new executable of the plugin took over from the old one."),
 	refused:     desc("swaps_refused_total", "Times that a new executable was not fit to take over, and the old one went on."),
+	denied:      desc("channels_denied", "Channels not observed because the plugin declares that it can observe no more."),
 	calls:       desc("presence_calls_total", "Sets of a channel's members that the backend has taken."),
 	failures:    desc("presence_failures_total", "Calls with a channel's members that failed and are made again."),
 	pending:     desc("presence_pending_channels", "Channels whose members are to be told to the backend."),
@@ -45,7 +46,7 @@ func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
 		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.refused,
-		descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
+		descs.denied, descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
 	} {
 		out <- d
 	}
@@ -67,6 +68,7 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		gauge(descs.queued, float64(s.Queued))
 		gauge(descs.outstanding, float64(s.Outstanding))
 		gauge(descs.channels, float64(s.Channels))
+		gauge(descs.denied, float64(s.ChannelsDenied))
 		counter(descs.restarts, uint64(s.Restarts))
 		for code, n := range s.Results {
 			counter(descs.results, n, code)

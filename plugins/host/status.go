@@ -46,14 +46,17 @@ type Status struct {
 	LastError string   `json:"last_error,omitempty"`
 	LastLog   []string `json:"last_log,omitempty"` // the process's last lines, oldest first
 
-	Queued      int               `json:"queued"`      // waiting for the plugin
-	Outstanding int               `json:"outstanding"` // with the plugin, not answered
-	Channels    int               `json:"channels"`    // observed on the backend
-	Results     map[string]uint64 `json:"results"`     // answers, by result code
-	Dropped     uint64            `json:"dropped"`     // events that did not fit the queue
-	Resent      uint64            `json:"resent"`      // items sent again after a restart
-	Delivered   uint64            `json:"delivered"`   // events observed on the backend
-	Gaps        uint64            `json:"gaps"`        // gap records offered
+	Queued      int `json:"queued"`      // waiting for the plugin
+	Outstanding int `json:"outstanding"` // with the plugin, not answered
+	Channels    int `json:"channels"`    // observed on the backend
+	// ChannelsDenied are those not observed because the plugin declares that it
+	// can observe no more.
+	ChannelsDenied int               `json:"channels_denied,omitempty"`
+	Results        map[string]uint64 `json:"results"`   // answers, by result code
+	Dropped        uint64            `json:"dropped"`   // events that did not fit the queue
+	Resent         uint64            `json:"resent"`    // items sent again after a restart
+	Delivered      uint64            `json:"delivered"` // events observed on the backend
+	Gaps           uint64            `json:"gaps"`      // gap records offered
 
 	// Circled counts events that were not sent to the backend as they had come
 	// through too many gateways.
