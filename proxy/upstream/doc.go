@@ -29,7 +29,12 @@
 //   - virtual.go: the relayed client's double in the engine, at stage shadow
 //   - forward.go, publish.go, queries.go: the HTTP API
 //   - hooks.go, census.go, ids.go: the vendor's own webhooks, and who is there
+//   - vendor_first.go: publishes on channels that are the vendor's
+//   - health.go: what is wrong with the vendor, and standing in for it
 //   - terminated.go: a client whose channels are on either side
 //   - feed.go, bridge.go, tap.go, echoes.go: what is published, both ways
+//   - cached.go: what cache channels keep
+//   - via.go, breaker.go: gateways that lead to each other
+//   - tripwire.go: who is still at the vendor after the exit
 //   - people.go, ghosts.go: presence, both ways
 package upstream

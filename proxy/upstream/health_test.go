@@ -140,10 +140,10 @@ func TestTheEngineStandsInForAVendorThatIsDown(t *testing.T) {
 				publish(t, r.gateway.addr, "x", "n", fmt.Sprint(i))
 				c.only("n", fmt.Sprint(i))
 			}
-			history, err := r.router.History("1")
-			if err != nil || len(history) != 1 || history[0].Who != "fail-open" {
-				t.Errorf("journal %+v, %v", history, err)
-			}
+			eventually(t, "journalled", func() bool {
+				history, err := r.router.History("1")
+				return err == nil && len(history) == 1 && history[0].Who == "fail-open"
+			})
 			w.heal()
 			for i := range 5 {
 				there.only("n", fmt.Sprint(i))
