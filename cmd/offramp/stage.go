@@ -118,6 +118,9 @@ func printStage(w io.Writer, view stageView) error {
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
 	}
+	if view.Webhooks != "" {
+		fmt.Fprintf(table, "\nwebhooks: %s\n", view.Webhooks)
+	}
 	printTripwire(table, view.Tripwire)
 	for _, b := range view.Broken {
 		fmt.Fprintf(table, "\nBRIDGE STOPPED on channels %s since %s: %s.\n%d events were not brought over. When the circle is undone: offramp stage rearm\n",
@@ -261,6 +264,10 @@ func printMove(w io.Writer, m stageMove) error {
 		if _, err := fmt.Fprintf(w, "forced against %s: %s\n", o.Gate, o.Text); err != nil {
 			return err
 		}
+	}
+	if m.Webhooks != "" {
+		_, err := fmt.Fprintf(w, "webhooks: %s\n", m.Webhooks)
+		return err
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,8 @@ type stageView struct {
 	Trouble []upstream.Trouble `json:"trouble,omitempty"`
 	// FailedOpen: the engine stands in for an upstream that is down.
 	FailedOpen bool `json:"failed_open,omitempty"`
+	// Webhooks is what receivers are told twice, and how to end that.
+	Webhooks string `json:"webhooks,omitempty"`
 	// Tripwire is who is still seen at the upstream after the exit.
 	Tripwire *upstream.Tripwire `json:"tripwire,omitempty"`
 }
@@ -90,6 +93,9 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	}
 	if t, ok := s.relay.Tripwire(app); ok {
 		view.Tripwire = &t
+	}
+	for _, r := range append(current.Rules, proxy.Rule{Stage: current.Stage}) {
+		view.Webhooks = cmp.Or(view.Webhooks, s.relay.HookAdvice(current, r.Stage))
 	}
 	for _, r := range current.Rules {
 		rule := stageRule{Channels: r.Channels, Stage: r.Stage}
@@ -133,6 +139,7 @@ type stageMove struct {
 	Seq        uint64            `json:"seq,omitempty"` // of the journal's entry
 	At         time.Time         `json:"at,omitzero"`
 	Overridden []route.Objection `json:"overridden,omitempty"`
+	Webhooks   string            `json:"webhooks,omitempty"` // as in stageView
 }
 
 // Set implements admin.Stages.
@@ -147,10 +154,18 @@ func (s stages) Set(ctx context.Context, app string, c admin.StageChange) (any, 
 	}
 	if c.DryRun {
 		m, err := s.router.DryRun(ctx, q)
-		return stageMove{Move: m, DryRun: true}, adminError(err)
+		return s.advised(stageMove{Move: m, DryRun: true}), adminError(err)
 	}
 	e, err := s.router.Set(ctx, q)
-	return moveOf(e), adminError(err)
+	return s.advised(moveOf(e)), adminError(err)
+}
+
+// advised adds what a move means for the app's webhooks.
+func (s stages) advised(m stageMove) stageMove {
+	if app, ok := s.router.ByID(m.App); ok {
+		m.Webhooks = s.relay.HookAdvice(app, m.To.Stage)
+	}
+	return m
 }
 
 // Rollback implements admin.Stages.

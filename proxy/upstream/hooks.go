@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,23 @@ const (
 // /apps/ID/webhooks.
 func (r *Relay) hookPath(ctx *fasthttp.RequestCtx, app *proxy.App) bool {
 	return string(ctx.Path()) == r.settings.PathPrefix+"/apps/"+app.ID+"/webhooks"
+}
+
+// HookAdvice says what an app's receivers would be told twice at a stage, and
+// what to do about it; empty: nothing.
+func (r *Relay) HookAdvice(app *proxy.App, at proxy.Stage) string {
+	if app.Upstream == nil || len(app.Webhooks) == 0 || at.Relayed() || at == proxy.StageExited || !r.HookHeard(app.ID).IsZero() {
+		return ""
+	}
+	var types []string
+	for _, t := range proxy.WebhookTypes() {
+		if slices.ContainsFunc(app.Webhooks, func(hook proxy.Webhook) bool { return slices.Contains(hook.Events, t) }) {
+			types = append(types, string(t))
+		}
+	}
+	return fmt.Sprintf("none of the upstream's has come to this gateway since it started. While it sends them to your receivers itself, they may be "+
+		"told twice, or too early, of what both sides share (%s): set its webhook URL to %s/apps/%s/webhooks on this gateway",
+		strings.Join(types, ", "), r.settings.PathPrefix, app.ID)
 }
 
 // serveHook takes in a webhook of the vendor's. While the app is relayed it is

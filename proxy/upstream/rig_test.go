@@ -140,19 +140,26 @@ type rig struct {
 	up      *proxy.Upstream
 	node    uint64 // of the relay; 0: 2
 	rules   []proxy.Rule
+	hooks   upstream.Hooks // nil: webhooks of the vendor are not served
 }
 
 // open starts both, with the app at that stage in the gateway.
 func open(t testing.TB, stage proxy.Stage) *rig {
 	t.Helper()
+	r := new(rig)
+	r.openAt(t, stage)
+	return r
+}
+
+func (r *rig) openAt(t testing.TB, stage proxy.Stage) {
+	t.Helper()
 	vendors, err := apps.New([]*proxy.App{newApp(proxy.StageExited)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, seen: newRecords()}
+	r.t, r.seen = t, newRecords()
 	r.vendor, _ = serve(t, 1, vendors, nil, nil)
 	r.startGateway(stage, &proxy.Upstream{WebSocket: "ws://" + r.vendor.addr, API: "http://" + r.vendor.addr})
-	return r
 }
 
 func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
@@ -179,7 +186,7 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	feed := upstream.NewFeed(4096)
 	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
-			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, Log: zerolog.Nop(),
+			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, Log: zerolog.Nop(), Hooks: r.hooks,
 			Tap: tap.New(tap.Watcher{Name: "test", Sink: r.seen, Kinds: proxy.AllKinds}),
 		})
 		s.websocket, s.relay, s.router = r.relay, r.relay, r.router
