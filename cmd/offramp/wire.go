@@ -58,7 +58,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
-	leaving    atomic.Bool // it is not ready, as it is about to end
+	leaving    atomic.Bool    // it is not ready, as it is about to end
 	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
 	sessions   *session.Server
@@ -210,6 +210,7 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
+	g.warnOfBridges()
 	name, err := gatewayName(g.config, g.db)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/offramp/offramp/configs"
+	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
@@ -30,6 +31,20 @@ func (g *gateway) publishInbound(ctx context.Context, ev *proxy.Event) error {
 		Channels: []protocol.ChannelName{ev.Topic.Channel}, Name: ev.Name, Data: ev.Data, Except: ev.Except, Origin: ev.Origin, Via: ev.Via,
 		Publisher: ev.Publisher, UserID: ev.UserID,
 	})
+}
+
+// warnOfBridges says what a bridge does where there are other nodes: each of
+// them has one of its own.
+func (g *gateway) warnOfBridges() {
+	if g.cluster == nil {
+		return
+	}
+	for _, b := range host.BindingsOf(g.config.Apps) {
+		if b.Backend.Role == proxy.RoleBridge {
+			g.log.Warn().Str("app", b.App).Str("backend", b.Backend.Name).
+				Msg("a bridge is for one node: with cluster.redis, clients get an event of the backend once for each node that observes its channel")
+		}
+	}
 }
 
 // occupiedChannels returns the channels of an app that have subscribers.
