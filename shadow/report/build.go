@@ -19,7 +19,7 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 			App: ev.App, From: ev.From, To: ev.To, Stage: ev.Stage.String(), Legs: []string{},
 			ConfigDigest: meta.ConfigDigest, GatewayVersion: meta.GatewayVersion, Generated: meta.Generated,
 		},
-		Coverage:    Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients},
+		Coverage:    Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients, Webhooks: ev.Coverage.Webhooks},
 		Gates:       g.withDefaults(),
 		Pairs:       []Pair{},
 		Measurement: measurement(ev.Health),
@@ -128,6 +128,7 @@ func buildPair(p shadow.Pair) Pair {
 	out := Pair{
 		Reference: string(p.Reference), Candidate: string(p.Candidate),
 		Cells: []Cell{}, Timeline: timeline(p.Cells), Presence: []Presence{}, Decisions: []Decision{},
+		Webhooks: []Webhooks{}, Structures: []Structures{}, Publishers: []Group{}, Libraries: []Group{},
 	}
 	total := newSums()
 	byKey := make(map[shadow.Key]*sums)
@@ -142,12 +143,7 @@ func buildPair(p shadow.Pair) Pair {
 		total.add(c)
 	}
 	for key, s := range byKey {
-		switch action, decided := shadow.Decided(key); {
-		case shadow.IsPresence(key):
-			out.Presence = append(out.Presence, buildPresence(key, &s.counts.Presence))
-		case decided:
-			out.Decisions = append(out.Decisions, buildDecisions(key, action, s.counts.Decisions)...)
-		case shadow.IsTraffic(key):
+		if !out.facet(key, &s.counts) && shadow.IsTraffic(key) {
 			out.Cells = append(out.Cells, buildCell(key, s))
 		}
 	}
@@ -156,6 +152,8 @@ func buildPair(p shadow.Pair) Pair {
 		return cmp.Or(cmp.Compare(b.MeanDivergence, a.MeanDivergence), cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Type, b.Type))
 	})
 	slices.SortFunc(out.Decisions, decisionsFirst)
+	slices.SortFunc(out.Webhooks, webhooksFirst)
+	slices.SortFunc(out.Structures, structuresFirst)
 	out.Total = buildCell(shadow.Key{Type: "*", Pattern: "*", Event: "*"}, total)
 	out.Curve = curve(&total.latency)
 	return out

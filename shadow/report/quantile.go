@@ -159,7 +159,14 @@ func (b blocks) bounds(of classes, q, n float64, value func(q float64) float64) 
 		v := value(rank)
 		out.Low = &v
 	}
-	if rank, ok := upperRank(q, out.NEff); ok {
+	rank, ok := upperRank(q, out.NEff)
+	if !ok {
+		// Nothing is beyond the greatest delay, so that nothing comes together
+		// there: as with no losses, each event counts.
+		rank, ok = upperRank(q, n)
+		rank = 1
+	}
+	if ok {
 		v := value(rank)
 		out.High = &v
 	}

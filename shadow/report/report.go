@@ -74,6 +74,8 @@ type Coverage struct {
 	// Clients is the share of clients that come through the gateway; null
 	// when nobody measured it.
 	Clients *float64 `json:"clients"`
+	// Webhooks of the vendor that came in here; 0: nothing is known of them.
+	Webhooks int64 `json:"webhooks"`
 }
 
 // Pair is one candidate beside one reference.
@@ -86,6 +88,11 @@ type Pair struct {
 	Curve     []Quantile `json:"latency_curve"`
 	Presence  []Presence `json:"presence"`
 	Decisions []Decision `json:"decisions"`
+	// What is counted beside events; each worst first.
+	Webhooks   []Webhooks   `json:"webhooks"`
+	Structures []Structures `json:"structures"`
+	Publishers []Group      `json:"by_publisher"`
+	Libraries  []Group      `json:"by_client_library"`
 }
 
 // Cell is the comparison of one kind of traffic over the whole run.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -104,7 +105,7 @@ func pairs(b *bytes.Buffer, r *Report) {
 			break
 		}
 		fmt.Fprintf(b, "%s > %s: %s\n", p.Reference, p.Candidate, clip(summary(p.Total), maxTerminalLine-30))
-		for _, text := range []string{speed(p.Total), presenceLine(p), decisionsLine(p)} {
+		for _, text := range []string{speed(p.Total), presenceLine(p), decisionsLine(p), webhooksLine(p), structuresLine(p)} {
 			if text != "" {
 				fmt.Fprintf(b, "  %s\n", text)
 			}
@@ -174,6 +175,29 @@ func decisionsLine(p Pair) string {
 	return fmt.Sprintf("decisions on subscriptions and calls: %d compared, %d differ", all, differ)
 }
 
+func webhooksLine(p Pair) string {
+	if len(p.Webhooks) == 0 {
+		return ""
+	}
+	var sum Webhooks
+	for _, h := range p.Webhooks {
+		sum.Matched += h.Matched
+		sum.Missing += h.Missing
+		sum.Extra += h.Extra
+		sum.Unknown += h.Unknown
+	}
+	return fmt.Sprintf("webhooks: %d told by both, %d missing, %d extra, %d unknown", sum.Matched, sum.Missing, sum.Extra, sum.Unknown)
+}
+
+func structuresLine(p Pair) string {
+	for _, s := range p.Structures {
+		if s.Differs { // those that do come first
+			return fmt.Sprintf("frames are built differently: %s for %s", s.Frame, s.Library)
+		}
+	}
+	return ""
+}
+
 func ms(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 func cells(b *bytes.Buffer, r *Report) {
@@ -182,23 +206,28 @@ func cells(b *bytes.Buffer, r *Report) {
 	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "worst first\tevent\texpected\tmissing\tduplicate\treordered\tpayload\tunknown\tp99 ms")
-	shown := 0
-	for _, p := range r.Pairs {
-		for _, c := range p.Cells {
-			if shown++; shown > maxCells {
-				continue
-			}
-			p99 := "-"
-			if c.Latency.Candidate != nil {
-				p99 = ms(c.Latency.Candidate.P99)
-			}
-			fmt.Fprintf(t, "%s %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.Candidate, clip(c.Pattern, 36), clip(c.Event, 20), c.Expected,
-				c.Missing, c.Duplicate, c.Reordered, c.PayloadDiffers, c.Unknown, p99)
+	type row struct {
+		candidate string
+		*Cell
+	}
+	var rows []row
+	for i := range r.Pairs {
+		for k := range r.Pairs[i].Cells {
+			rows = append(rows, row{r.Pairs[i].Candidate, &r.Pairs[i].Cells[k]})
 		}
 	}
+	slices.SortStableFunc(rows, func(a, b row) int { return worstFirst(*a.Cell, *b.Cell) })
+	for _, c := range rows[:min(len(rows), maxCells)] {
+		p99 := "-"
+		if c.Latency.Candidate != nil {
+			p99 = ms(c.Latency.Candidate.P99)
+		}
+		fmt.Fprintf(t, "%s %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", c.candidate, clip(c.Pattern, 36), clip(c.Event, 20), c.Expected,
+			c.Missing, c.Duplicate, c.Reordered, c.PayloadDiffers, c.Unknown, p99)
+	}
 	_ = t.Flush() // into a buffer
-	if shown > maxCells {
-		fmt.Fprintf(b, "and %d more cells, in the JSON and HTML forms\n", shown-maxCells)
+	if more := len(rows) - maxCells; more > 0 {
+		fmt.Fprintf(b, "and %d more cells, in the JSON and HTML forms\n", more)
 	}
 	b.WriteByte('\n')
 }
