@@ -26,6 +26,8 @@ const (
 	troubleCredentials = "credentials"
 	troubleCertificate = "certificate"
 	troubleLoop        = "loop"
+
+	gaveUp = "gave up" // we did: it says nothing of the upstream
 )
 
 const (
@@ -119,6 +121,9 @@ func (r *Relay) health(app string) *health {
 
 // meet notes how the upstream did.
 func (r *Relay) meet(app string, by way, kind, text string) {
+	if kind == gaveUp {
+		return
+	}
 	if kind != "" {
 		r.metrics.trouble.WithLabelValues(app, kind).Inc()
 	}
@@ -180,6 +185,8 @@ func kindOf(err error) (kind, text string) {
 	switch {
 	case err == nil:
 		return "", ""
+	case errors.Is(err, context.Canceled):
+		return gaveUp, ""
 	case errors.As(err, new(loopError)):
 		return troubleLoop, err.Error()
 	case errors.As(err, &refused):
