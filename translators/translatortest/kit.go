@@ -13,6 +13,7 @@ import (
 
 	"github.com/offramp/offramp/plugins"
 	"github.com/offramp/offramp/plugins/host"
+	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
 )
 
@@ -204,7 +205,33 @@ func newKit(ctx context.Context, o Options) (*kit, error) {
 	if err == nil && len(problems) > 0 {
 		err = problems
 	}
+	if err == nil {
+		err = k.probe(ctx)
+	}
 	return k, err
+}
+
+// probe publishes, and subscribes, once: against a backend that is not there
+// every suite would fail, each in its own time.
+func (k *kit) probe(ctx context.Context) error {
+	p, err := k.open(ctx, proxy.RoleShadow)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	channel := k.channel("probe")
+	if k.carries(translators.FeatureSubscribe) && p.watching != nil {
+		if err := p.watch(ctx, channel); err != nil {
+			return fmt.Errorf("%w; is the backend running, where the settings say?", err)
+		}
+	}
+	e := k.maker().item(channel, []byte("{}"))
+	e.Deadline = time.Now().Add(k.options.Patience)
+	results, err := p.put(ctx, e)
+	if err == nil && results[0].Code == translators.CodeExpired {
+		return fmt.Errorf("an event was not accepted within %s; is the backend running, where the settings say?", k.options.Patience)
+	}
+	return nil // what else may be wrong with it, the suites say
 }
 
 func (k *kit) wants(name string) bool {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -400,7 +399,7 @@ func (p *peer) watch(ctx context.Context, channels ...protocol.ChannelName) erro
 	})
 	switch {
 	case len(refused) > 0:
-		return fmt.Errorf("not subscribed: %s", strings.Join(refused, "; "))
+		return fmt.Errorf("%d of %d channels not subscribed, the first: %s", len(refused), len(channels), refused[0])
 	case err != nil:
 		return fmt.Errorf("subscriptions are not confirmed: %w", err)
 	}
