@@ -101,6 +101,7 @@ type tale struct {
 // clients who are not relayed, so what it tells counts against the engine only
 // where a relayed client was the cause.
 type hooks struct {
+	limit  int
 	heard  map[proxy.WebhookType]int64 // when the vendor was first heard to tell of a type
 	open   map[telling]*told
 	causes map[telling]int64 // when a relayed client last did it
@@ -108,6 +109,7 @@ type hooks struct {
 	there  map[telling]bool  // arrivals that the engine told, and not their end
 	leaves map[telling]int64 // departures that the engine will tell, and when
 	said   map[telling]saying
+	full   int64 // when a cause was last not kept
 }
 
 // saying is when the vendor put a webhook together, and when it first came in.
@@ -119,6 +121,7 @@ const retries = int64(10 * time.Minute)
 
 func newHooks() *hooks {
 	return &hooks{
+		limit: maxTellings,
 		heard: make(map[proxy.WebhookType]int64), open: make(map[telling]*told), causes: make(map[telling]int64),
 		gone: make(map[telling]bool), there: make(map[telling]bool), leaves: make(map[telling]int64),
 		said: make(map[telling]saying),
@@ -208,7 +211,7 @@ func (h *hooks) again(t telling, x saying) bool {
 	if known && before.from == x.from {
 		return before.at != x.at
 	}
-	if known || len(h.said) < maxTellings {
+	if known || len(h.said) < h.limit {
 		h.said[t] = x
 	}
 	return false
@@ -223,9 +226,11 @@ func hooksCompared(app *proxy.App, channel protocol.ChannelName) bool {
 
 // caused notes that a relayed client did what is told as t.
 func (h *hooks) caused(t telling, at int64) {
-	if _, known := h.causes[t]; known || len(h.causes) < maxTellings {
-		h.causes[t] = at
+	if _, known := h.causes[t]; !known && len(h.causes) >= h.limit {
+		h.full = at
+		return
 	}
+	h.causes[t] = at
 }
 
 // relayed reports whether relayed clients are what t, an arrival, tells, and
@@ -246,7 +251,7 @@ func (s *state) vendorTells(a *appState, t telling, at int64) {
 	switch {
 	case t.arrival():
 		delete(h.gone, t)
-	case t.departure() && len(h.gone) < maxTellings:
+	case t.departure() && len(h.gone) < h.limit:
 		h.gone[t.opposite()] = true
 	}
 	if o := h.waiting(t); o != nil {
@@ -271,7 +276,7 @@ func (s *state) engineTells(a *appState, t telling, at int64) {
 			}
 			s.engineLeft(a, t.opposite(), due)
 		}
-		if h.there[t] || len(h.there) >= maxTellings {
+		if h.there[t] || len(h.there) >= h.limit {
 			return
 		}
 		h.there[t] = true
@@ -280,7 +285,8 @@ func (s *state) engineTells(a *appState, t telling, at int64) {
 	wrong := t.kind == proxy.WebhookClientEvent
 	if t.arrival() {
 		_, there := h.relayed(t)
-		wrong = !there || h.gone[t]
+		unsure := h.full != 0 && at-h.full <= int64(s.config.Window)
+		wrong = !there && !unsure || h.gone[t]
 	}
 	s.engineTold(a, t, tale{at: at, wrong: wrong})
 }
@@ -303,7 +309,7 @@ func (s *state) engineTold(a *appState, t telling, x tale) {
 // waiting returns the tales of a content; nil when too many wait.
 func (h *hooks) waiting(t telling) *told {
 	o := h.open[t]
-	if o == nil && len(h.open) < maxTellings {
+	if o == nil && len(h.open) < h.limit {
 		o = new(told)
 		h.open[t] = o
 	}
@@ -314,7 +320,7 @@ func (h *hooks) waiting(t telling) *told {
 func (s *state) pairTales(a *appState, t telling, o *told, mine, others *[]tale, x tale) {
 	n := len(*others)
 	if n == 0 || x.at-(*others)[n-1].at > int64(s.config.Window) {
-		if len(*mine) < maxTellings {
+		if len(*mine) < a.hooks.limit {
 			*mine = append(*mine, x)
 		}
 		return

@@ -1,9 +1,11 @@
 package shadow
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // vendorTold offers a webhook of the vendor.
@@ -232,5 +234,28 @@ func TestWebhookDelayIsOfTheCandidate(t *testing.T) {
 	}
 	if told := total(s.state, proxy.LegVendor, "").Webhooks.Told; told != 2 {
 		t.Errorf("%d webhooks came in, want 2", told)
+	}
+}
+
+// TestTooManyWebhooksAreUnknown has more channels than are remembered: what is
+// not is nobody's fault.
+func TestTooManyWebhooksAreUnknown(t *testing.T) {
+	s := newScene(true)
+	const limit, channels = 50, 60
+	s.state.application(testApp).hooks.limit = limit
+	for i := range channels {
+		s.topic.Channel = protocol.ChannelName(fmt.Sprint("room-", i))
+		s.subscribe(10, proxy.LegVendor, "1.1", 1)
+		s.offer(proxy.Record{Kind: proxy.KindOccupied, At: s.at(10.1), Leg: proxy.LegEngine})
+		if i != 7 {
+			s.vendorTold(10.2, proxy.WebhookChannelOccupied, "")
+		}
+	}
+	for _, at := range []float64{20, 41, 50} {
+		s.sweep(at)
+	}
+	got := total(s.state, proxy.LegVendor, proxy.LegEngine).Webhooks
+	if got.Matched < limit-1 || got.Matched == channels || got.Missing+got.Extra != 0 {
+		t.Errorf("of %d channels: %+v", channels, got)
 	}
 }
