@@ -15,5 +15,8 @@
 // arrivals with the published events (match.go, align.go), finds what is out
 // of order (order.go), decides what each pair of legs deserves (score.go) and
 // adds it to cells of one minute (cell.go), which a Journal keeps across
-// restarts. Package report turns the resulting Evidence into a verdict.
+// restarts. Beside the events are compared: who is on presence channels
+// (presence.go), what both legs decided (decisions.go), what they tell by
+// webhook (webhooks.go) and how their frames are built (frames.go); and findings
+// are broken down by publisher and client library (groups.go). Package report turns the resulting Evidence into a verdict.
 package shadow
