@@ -15,6 +15,10 @@
 //   - tenant: one process's life (tenant.go); from one to the next (swap.go,
 //     overlap.go)
 //   - feed: events to the plugin, in batches, within its credit (feed.go, book.go)
-//   - watch: what the backend delivers, and what could not be seen (watch.go)
+//   - watch: what the backend delivers, and what could not be seen (watch.go,
+//     interest.go)
+//   - inlet: what a bridge brings to clients, and what ends its loops (inlet.go,
+//     echoes.go, breaker.go)
+//   - roll: who is on presence channels (roll.go); asking who is (query.go)
 //   - process: the executable and its surroundings (process.go, lock.go, log.go)
 package host
