@@ -18,5 +18,6 @@
 // restarts. Beside the events are compared: who is on presence channels
 // (presence.go), what both legs decided (decisions.go), what they tell by
 // webhook (webhooks.go) and how their frames are built (frames.go); and findings
-// are broken down by publisher and client library (groups.go). Package report turns the resulting Evidence into a verdict.
+// are broken down by publisher and client library (groups.go). Package report
+// turns the resulting Evidence into a verdict.
 package shadow
