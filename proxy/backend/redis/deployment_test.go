@@ -14,6 +14,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,8 +192,8 @@ func (a *authority) at(s *server) Server {
 	}
 }
 
-// aclFile has the user that the documentation describes, and no other.
-func aclFile(t *testing.T) string {
+// documentedUser is the line of the user that the documentation describes.
+func documentedUser(t *testing.T) string {
 	t.Helper()
 	page, err := os.ReadFile("../../../docs/operations.md")
 	if err != nil {
@@ -202,9 +204,35 @@ func aclFile(t *testing.T) string {
 	if !found || !ended {
 		t.Fatal("docs/operations.md does not say what the user of Redis needs")
 	}
-	line = "user offramp " + strings.ReplaceAll(strings.ReplaceAll(line, "\\\n", ""), "PASSWORD", "secret")
+	return "user offramp " + strings.ReplaceAll(strings.ReplaceAll(line, "\\\n", ""), "PASSWORD", "secret")
+}
+
+// What a script does in a rare case only has to be allowed as well.
+func TestScriptsDoNothingThatTheUserMayNot(t *testing.T) {
+	rights := strings.Fields(documentedUser(t))
+	files, err := filepath.Glob("scripts/*.lua")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scripts, %v", len(files), err)
+	}
+	command := regexp.MustCompile(`redis\.call\('([A-Z]+)'`)
+	for _, file := range files {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range command.FindAllStringSubmatch(string(script), -1) {
+			if !slices.Contains(rights, "+"+strings.ToLower(found[1])) {
+				t.Errorf("%s calls %s, which docs/operations.md does not allow", file, found[1])
+			}
+		}
+	}
+}
+
+// aclFile has that user, and no other.
+func aclFile(t *testing.T) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "users.acl")
-	if err := os.WriteFile(path, []byte("user default off\n"+line+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("user default off\n"+documentedUser(t)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
