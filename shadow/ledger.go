@@ -207,10 +207,7 @@ func (l *ledger) pairs() []Pair {
 	}
 	out := make([]Pair, 0, len(byPair))
 	for _, p := range byPair {
-		slices.SortFunc(p.Cells, func(a, b Cell) int {
-			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Span, b.Span), cmp.Compare(a.Type, b.Type),
-				cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Event, b.Event))
-		})
+		slices.SortFunc(p.Cells, byStart)
 		out = append(out, *p)
 	}
 	slices.SortFunc(out, func(a, b Pair) int {

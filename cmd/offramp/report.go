@@ -29,7 +29,8 @@ beside what clients were given, with a verdict.
 
 The evidence comes from the running gateway, through its admin listener
 (--admin, or the one that --config names); or, when no gateway runs with that
-configuration, from its data directory.
+configuration, from its data directory. Of a cluster, name every node with
+--admin: their evidence makes one report.
 
 Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`,
 		Args: unknownCommand,
@@ -46,6 +47,7 @@ Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`
 	}
 	source.addFlags(cmd)
 	f := cmd.Flags()
+	f.StringSliceVar(&source.evidence, "evidence", nil, "file with a gateway's evidence, as its admin listener gives it; several, and several --admin, make one report")
 	f.StringVar(&source.since, "since", "", "only evidence from this time on: RFC 3339, or a duration back from now such as 24h")
 	form.addFlags(cmd)
 	cmd.AddCommand(newReportDiffCommand(), newReportVerifyCommand())
@@ -54,26 +56,31 @@ Exit status: 0 ready, 1 not ready, 2 too little data, 3 the tool itself failed.`
 
 // reportSource is where a report comes from.
 type reportSource struct {
-	file, admin, app, since string
+	file, app, since string
+	admins           []string
+	evidence         []string // files
 }
 
 func (s *reportSource) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.file, "config", "", "configuration file of the gateway")
-	f.StringVar(&s.admin, "admin", "", "admin address of the gateway, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
+	f.StringSliceVar(&s.admins, "admin", nil, "admin address of the gateway, such as http://127.0.0.1:6002; its token is read from OFFRAMP_ADMIN_TOKEN")
 	f.StringVar(&s.app, "app", "", "app id; needed when there are several")
 }
 
 // gateway returns the running gateway that the flags lead to, and the app.
 func (s *reportSource) gateway(ctx context.Context, env configs.Environment) (admin adminClient, app string, err error) {
-	if s.admin != "" {
-		admin = s.client(env)
-	} else {
+	switch len(s.admins) {
+	case 1:
+		admin = clientOf(s.admins[0], env)
+	case 0:
 		config, err := loadConfig(s.file, env)
 		if err != nil {
 			return admin, "", err
 		}
 		admin = adminOf(config)
+	default:
+		return admin, "", errors.New("name one gateway with --admin")
 	}
 	if app = s.app; app == "" {
 		app, err = admin.onlyApp(ctx)
@@ -81,9 +88,9 @@ func (s *reportSource) gateway(ctx context.Context, env configs.Environment) (ad
 	return admin, app, err
 }
 
-func (s *reportSource) client(env configs.Environment) adminClient {
+func clientOf(base string, env configs.Environment) adminClient {
 	token, _ := env("OFFRAMP_ADMIN_TOKEN")
-	return adminClient{base: s.admin, token: token}
+	return adminClient{base: base, token: token}
 }
 
 func (s reportSource) read(ctx context.Context, env configs.Environment) (*report.Report, error) {
@@ -91,8 +98,11 @@ func (s reportSource) read(ctx context.Context, env configs.Environment) (*repor
 	if err != nil {
 		return nil, err
 	}
-	if s.admin != "" {
-		return s.fetch(ctx, s.client(env), since)
+	if len(s.admins)+len(s.evidence) > 1 || len(s.evidence) > 0 {
+		return s.merge(ctx, env, since)
+	}
+	if len(s.admins) == 1 {
+		return s.fetch(ctx, clientOf(s.admins[0], env), since)
 	}
 	config, err := loadConfig(s.file, env)
 	if err != nil {

@@ -7,7 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/shadow"
 	"github.com/offramp/offramp/shadow/report"
 )
 
@@ -39,5 +42,36 @@ func TestReportJudgesByTheRulesOfAFile(t *testing.T) {
 	}
 	if len(r.Exceptions) != 1 || r.Exceptions[0].State != "expired" || r.Run.RulesDigest == "" {
 		t.Errorf("exceptions %+v, digest %q, want the one rule, expired", r.Exceptions, r.Run.RulesDigest)
+	}
+}
+
+func TestReportMergesTheEvidenceOfSeveralGateways(t *testing.T) {
+	one, _ := running(t)
+	two, _ := running(t)
+	a, b := httptest.NewServer(one.admin.Handler()), httptest.NewServer(two.admin.Handler())
+	defer a.Close()
+	defer b.Close()
+	key := shadow.Key{Type: "public", Pattern: "room-{int}", Event: "message"}
+	seen := shadow.Evidence{App: "app-id", Stage: proxy.StageShadow, Pairs: []shadow.Pair{{Reference: "vendor", Candidate: "nats", Cells: []shadow.Cell{
+		{Key: key, Start: time.Unix(1e9, 0).UTC(), Span: time.Minute, Counts: shadow.Counts{Expected: 30, Matched: 28, Missing: 2}},
+	}}}}
+	text, err := json.Marshal(seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "third.json")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, problems, code := execute(t.Context(), "", "report", "--format", "json", "--admin", a.URL, "--admin", b.URL, "--evidence", path, "--evidence", path)
+	var r report.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("exit status %d: %s", code, problems)
+	}
+	if code != exitFailed || r.Pairs[0].Total.Expected != 60 || r.Pairs[0].Total.Missing != 4 {
+		t.Errorf("exit status %d, %+v, want %d and 4 of 60 missing", code, r.Pairs, exitFailed)
+	}
+	if _, problems, code := execute(t.Context(), "", "report", "--admin", a.URL, "--evidence", filepath.Join(t.TempDir(), "none")); code != exitTool {
+		t.Errorf("a file that is not there: exit status %d, %s, want %d", code, problems, exitTool)
 	}
 }
