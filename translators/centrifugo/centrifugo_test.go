@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -49,8 +50,9 @@ type server struct {
 	kill func()
 }
 
-// startServer starts a Centrifugo at an address, or anywhere when it is "".
-func startServer(t *testing.T, address string) server {
+// startServer starts a Centrifugo at an address, or anywhere when it is "",
+// with options beside the usual ones.
+func startServer(t *testing.T, address string, options ...map[string]any) server {
 	t.Helper()
 	binary, err := buildServer()
 	if err != nil {
@@ -68,9 +70,11 @@ func startServer(t *testing.T, address string) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := json.Marshal(map[string]any{
-		"address": "127.0.0.1", "port": port, "api_key": apiKey, "token_hmac_secret_key": tokenSecret,
-	})
+	all := map[string]any{"address": "127.0.0.1", "port": port, "api_key": apiKey, "token_hmac_secret_key": tokenSecret}
+	for _, more := range options {
+		maps.Copy(all, more)
+	}
+	config, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +157,55 @@ func TestSubscriptionsSpreadOverConnections(t *testing.T) {
 	if n := session.(translators.Reporter).Report().Counters["centrifugo_connections"]; n != 3 {
 		t.Errorf("%d connections for 7 channels, 3 on each, want 3", n)
 	}
+}
+
+// TestRecovery: where the server keeps history, what was missed while a
+// connection was away is shown afterwards, and a hole is told only where it
+// could not be.
+func TestRecovery(t *testing.T) {
+	history := map[string]any{"history_size": 1000, "history_ttl": "60s", "force_recovery": true}
+	s := startServer(t, "", history)
+	session := open(t, settings(s))
+	w := translatortest.Watch(t, session, "room")
+	publish := func(from, to uint64) {
+		t.Helper()
+		for seq := from; seq <= to; seq++ {
+			translatortest.WaitFor(t, "the server", func() bool {
+				return translatortest.Codes(session.Publish(context.Background(), []translators.Envelope{translatortest.Item(seq, "room", "x")})) == "OK"
+			})
+		}
+	}
+	publish(1, 10)
+	body := strings.NewReader(`{"user":"offramp","disconnect":{"code":3000,"reason":"a test"}}`)
+	request, err := http.NewRequest(http.MethodPost, s.url+"/api/disconnect", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("X-API-Key", apiKey)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	publish(11, 30)
+	translatortest.WaitFor(t, "all events", func() bool { return len(w.Delivered()) >= 30 })
+	for i, e := range w.Delivered() {
+		if e.ID.Seq != uint64(i+1) {
+			t.Errorf("event %d is where %d should be", e.ID.Seq, i+1)
+		}
+	}
+	if told := w.Told(); len(told) != 0 {
+		t.Errorf("told %+v, though nothing was missed", told)
+	}
+
+	s.kill() // and with it its history
+	s = startServer(t, strings.TrimPrefix(s.url, "http://"), history)
+	translatortest.WaitFor(t, "word of the hole", func() bool { return len(w.Told()) > 0 })
+	if told := w.Told(); told[0].State != translators.StateGap || told[0].To.Before(told[0].From) {
+		t.Errorf("told %+v, want GAP", told)
+	}
+	publish(31, 31)
+	translatortest.WaitFor(t, "an event after it", func() bool { return len(w.Delivered()) == 31 })
 }
 
 func TestOpenSaysWhatToChange(t *testing.T) {

@@ -85,6 +85,7 @@ func (s *session) Subscribe(ctx context.Context, channel protocol.ChannelName, o
 	sub, err := t.client.NewSubscription(name, centrifuge.SubscriptionConfig{
 		GetToken:            func(centrifuge.SubscriptionTokenEvent) (string, error) { return s.token(name) },
 		MaxResubscribeDelay: maxReconnect,
+		Recoverable:         true, // where the namespace allows it, what was missed comes afterwards
 	})
 	if err != nil {
 		s.leave(t)
@@ -123,24 +124,34 @@ func observe(t *tap, sub *centrifuge.Subscription, o translators.Observer) <-cha
 		}
 	}
 	var mu sync.Mutex
-	attached, before := false, false
+	var attached, before, recoverable bool
+	var since time.Time // when a recoverable subscription was lost; zero: it was not
 	sub.OnPublication(func(e centrifuge.PublicationEvent) { o.Deliver(translators.DecodeMessage(e.Data)) })
-	sub.OnSubscribed(func(centrifuge.SubscribedEvent) {
+	sub.OnSubscribed(func(e centrifuge.SubscribedEvent) {
 		mu.Lock()
 		defer mu.Unlock()
-		if before {
+		switch {
+		case !since.IsZero() && !e.Recovered: // its history is another one, or too short
+			o.State(translators.ChannelState{
+				State: translators.StateGap, From: since, To: time.Now(), Detail: "the server could not recover what was missed",
+			})
+		case since.IsZero() && before:
 			o.State(translators.ChannelState{State: translators.StateAttached})
 		}
-		attached, before = true, true
+		attached, before, recoverable, since = true, true, e.Recoverable, time.Time{}
 		tell(nil)
 	})
 	sub.OnSubscribing(func(e centrifuge.SubscribingEvent) {
 		mu.Lock()
 		defer mu.Unlock()
-		if attached {
-			attached = false
+		switch {
+		case !attached:
+		case recoverable: // there is a hole only if it cannot be recovered
+			since = t.lost()
+		default:
 			o.State(translators.ChannelState{State: translators.StateDetached, From: t.lost(), Detail: e.Reason})
 		}
+		attached = false
 	})
 	sub.OnUnsubscribed(func(e centrifuge.UnsubscribedEvent) {
 		mu.Lock()
