@@ -81,6 +81,11 @@ func (Translator) Open(ctx context.Context, b translators.Binding) (translators.
 		_ = client.Close()
 		return nil, fmt.Errorf("connect to Redis at %s: %w; is the server running, and is settings.url its address?", options.Addr, err)
 	}
+	if info := client.Info(ping, "cluster").Val(); c.Mode == "streams" && strings.Contains(info, "cluster_enabled:1") {
+		_ = client.Close()
+		return nil, fmt.Errorf("the server at %s is a node of a Redis Cluster, which keeps each stream on another node: use a server "+
+			"of its own, or settings.mode pubsub, which works through any one node", options.Addr)
+	}
 	s := &session{config: c, client: client, base: c.Prefix + ":" + escape(b.App) + ":", log: b.Log, watches: map[string]*watch{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if c.Mode == "streams" {

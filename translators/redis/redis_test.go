@@ -30,23 +30,20 @@ type server struct {
 	kill    func()
 }
 
-// startServer starts a redis-server at an address, or anywhere when it is "".
-func startServer(t *testing.T, address string) server {
+// startServer starts a redis-server at an address, or anywhere when it is "",
+// with options beside the usual ones.
+func startServer(t *testing.T, address string, options ...string) server {
 	t.Helper()
 	if address == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = l.Addr().String()
-		_ = l.Close()
+		address = net.JoinHostPort("127.0.0.1", freePort(t))
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--requirepass", password,
-		"--dir", t.TempDir())
+	cmd := exec.Command("redis-server", append([]string{
+		"--port", port, "--bind", "127.0.0.1", "--save", "", "--requirepass", password, "--dir", t.TempDir(),
+	}, options...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start redis-server (Debian package redis-server): %v", err)
 	}
@@ -64,6 +61,20 @@ func startServer(t *testing.T, address string) server {
 		time.Sleep(20 * time.Millisecond)
 	}
 	return s
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func settings(s server, mode string) translators.Settings {
@@ -155,16 +166,35 @@ func TestForeignMessagesAreShownAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestPubSubWorksThroughANodeOfACluster(t *testing.T) {
+	s := startServer(t, "", "--cluster-enabled", "yes", "--cluster-port", freePort(t))
+	client := goredis.NewClient(&goredis.Options{Addr: s.address, Password: password})
+	defer client.Close()
+	if err := client.ClusterAddSlotsRange(context.Background(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	translatortest.WaitFor(t, "the cluster", func() bool {
+		return strings.Contains(client.ClusterInfo(context.Background()).Val(), "cluster_state:ok")
+	})
+	session := open(t, settings(s, "pubsub"))
+	w := translatortest.Watch(t, session, "room")
+	if got := translatortest.Codes(session.Publish(context.Background(), []translators.Envelope{translatortest.Item(1, "room", "x")})); got != "OK" {
+		t.Errorf("answer %s, want OK", got)
+	}
+	translatortest.WaitFor(t, "the event", func() bool { return len(w.Delivered()) == 1 })
+}
+
 func TestOpenSaysWhatToChange(t *testing.T) {
-	s := startServer(t, "")
+	s, node := startServer(t, ""), startServer(t, "", "--cluster-enabled", "yes", "--cluster-port", freePort(t))
 	for name, tc := range map[string]struct {
 		settings translators.Settings
 		want     string
 	}{
-		"no url":          {translators.Settings{}, "settings.url: is required"},
-		"not a Redis url": {translators.Settings{"url": "http://x:secret@y"}, "settings.url: is not a Redis URL such as"},
-		"no server there": {translators.Settings{"url": "redis://127.0.0.1:1"}, "connect to Redis at 127.0.0.1:1"},
-		"wrong password":  {translators.Settings{"url": "redis://" + s.address, "password": "wrong-one"}, "WRONGPASS"},
+		"streams on a cluster": {settings(node, "streams"), "is a node of a Redis Cluster"},
+		"no url":               {translators.Settings{}, "settings.url: is required"},
+		"not a Redis url":      {translators.Settings{"url": "http://x:secret@y"}, "settings.url: is not a Redis URL such as"},
+		"no server there":      {translators.Settings{"url": "redis://127.0.0.1:1"}, "connect to Redis at 127.0.0.1:1"},
+		"wrong password":       {translators.Settings{"url": "redis://" + s.address, "password": "wrong-one"}, "WRONGPASS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := redis.New().Open(context.Background(), translators.Binding{App: "1", Settings: tc.settings, Log: zerolog.Nop()})
