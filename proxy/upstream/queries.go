@@ -44,7 +44,7 @@ func (r *Relay) askBoth(ctx *fasthttp.RequestCtx, app *proxy.App, position *rout
 	there, err := r.forward(ctx, app)
 	thereOK := err == nil && there.status == http.StatusOK && protocol.ValidJSON(there.body)
 	switch {
-	case theirs && !(thereOK && hereOK):
+	case theirs && (!thereOK || !hereOK):
 		ctx.Response.Reset()
 		if err != nil {
 			r.unanswered(ctx, app, err)
