@@ -169,10 +169,10 @@ func (o *overlap) younger(in plugins.Inbound, now time.Time) (plugins.Inbound, i
 // take takes one off a count, if there is one.
 func take(counts map[mark]int, m mark) bool {
 	n := counts[m]
-	switch {
-	case n == 0:
+	switch n {
+	case 0:
 		return false
-	case n == 1:
+	case 1:
 		delete(counts, m)
 	default:
 		counts[m] = n - 1
