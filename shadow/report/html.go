@@ -22,6 +22,9 @@ func WriteHTML(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"headline":      headlineParts,
 		"class":         verdictClass,
+		"standings":     standings,
+		"worstPairs":    worstPairs,
+		"nextStep":      nextStep,
 		"summary":       summary,
 		"speed":         speed,
 		"between":       between,
