@@ -139,7 +139,8 @@ type Clusters struct {
 	X4     float64 `json:"x4"` // sum of x⁴
 }
 
-func (c *Clusters) observe(n, x int64) {
+// Observe adds a cluster of n of which x are amiss.
+func (c *Clusters) Observe(n, x int64) {
 	if n == 0 {
 		return
 	}

@@ -71,5 +71,5 @@ func (s *state) settleCharge(a *appState, w *window, c charge, into *ledger) {
 	pair := pairKey{App: a.id, Reference: w.legs[0].name, Candidate: w.legs[c.leg].name}
 	key := cellKeyOf(a, w, c.name)
 	counts, _ := into.entries(pair, key, c.at)
-	counts.counts.Clusters.observe(c.n, c.x)
+	counts.counts.Clusters.Observe(c.n, c.x)
 }

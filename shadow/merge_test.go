@@ -19,7 +19,7 @@ func nodeEvidence(app string, missing int64, first time.Time) Evidence {
 	for m := range 2 {
 		c := Cell{Key: Key{"public", "room-{int}", "message"}, Start: first.Add(time.Duration(m) * time.Minute), Span: time.Minute}
 		c.Counts = Counts{Expected: 50, Matched: 50 - missing, Missing: missing}
-		c.Counts.Clusters.observe(50, missing)
+		c.Counts.Clusters.Observe(50, missing)
 		c.Latency = new(Latency)
 		for k := range 50 {
 			d := time.Duration(k) * time.Millisecond

@@ -114,6 +114,7 @@ type sums struct {
 	counts  shadow.Counts
 	latency shadow.Latency
 	blocks  blocks
+	hooks   shadow.Clusters // of webhooks
 }
 
 func newSums() *sums { return &sums{blocks: make(blocks)} }
@@ -122,6 +123,8 @@ func (s *sums) add(c *shadow.Cell) {
 	s.counts.Add(&c.Counts)
 	s.latency.Add(c.Latency)
 	s.blocks.add(c)
+	h := &c.Counts.Webhooks
+	s.hooks.Observe(h.Matched+h.Missing+h.Extra, h.Missing+h.Extra)
 }
 
 func buildPair(p shadow.Pair) Pair {
@@ -143,7 +146,7 @@ func buildPair(p shadow.Pair) Pair {
 		total.add(c)
 	}
 	for key, s := range byKey {
-		if !out.facet(key, &s.counts) && shadow.IsTraffic(key) {
+		if !out.facet(key, s) && shadow.IsTraffic(key) {
 			out.Cells = append(out.Cells, buildCell(key, s))
 		}
 	}

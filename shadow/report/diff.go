@@ -12,10 +12,12 @@ type Change struct {
 	Cell                 string // "pattern · event"; empty: the pair's total
 	Figure               string
 	Before, After        string
+	Trend                string // better or worse; empty where neither can be said
 }
 
 // Diff returns what changed from report a to report b: the verdict, gates
-// that failed or recovered, and every cell's findings.
+// that failed or recovered, every cell's findings, webhooks, and how frames
+// are built.
 func Diff(a, b *Report) []Change {
 	var out []Change
 	if a.Verdict.State != b.Verdict.State {
@@ -28,6 +30,8 @@ func Diff(a, b *Report) []Change {
 		for _, key := range cellNames(p, q) {
 			out = append(out, cellChanges(pair, key.pattern+" · "+key.event, cell(p, key), cell(q, key))...)
 		}
+		out = append(out, webhookChanges(pair, p, q)...)
+		out = append(out, structureChanges(pair, p, q)...)
 	}
 	return out
 }
@@ -46,7 +50,11 @@ func WriteDiff(w io.Writer, changes []Change) error {
 		if c.Cell != "" {
 			where += "  " + c.Cell
 		}
-		if _, err := fmt.Fprintf(w, "%s  %s: %s → %s\n", where, c.Figure, c.Before, c.After); err != nil {
+		trend := c.Trend
+		if trend != "" {
+			trend = ": " + trend
+		}
+		if _, err := fmt.Fprintf(w, "%s  %s: %s → %s%s\n", where, c.Figure, c.Before, c.After, trend); err != nil {
 			return fmt.Errorf("write changes: %w", err)
 		}
 	}
@@ -66,12 +74,12 @@ func gateChanges(a, b *Report) []Change {
 	var out []Change
 	for _, x := range a.Verdict.Reasons {
 		if !failed(b, x) {
-			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "failed", After: "not failed"})
+			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "failed", After: "not failed", Trend: better})
 		}
 	}
 	for _, x := range b.Verdict.Reasons {
 		if !failed(a, x) {
-			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "not failed", After: "failed: " + x.Text})
+			out = append(out, Change{Reference: x.Reference, Candidate: x.Candidate, Figure: "gate " + x.Gate, Before: "not failed", After: "failed: " + x.Text, Trend: worse})
 		}
 	}
 	return out
@@ -121,20 +129,23 @@ func cell(p *Pair, n cellName) *Cell {
 
 func cellChanges(pair pairName, name string, a, b *Cell) []Change {
 	var out []Change
-	figure := func(figure string, before, after int64) {
+	figure := func(figure string, before, after int64, trend string) {
 		if before != after {
 			out = append(out, Change{
 				Reference: pair.reference, Candidate: pair.candidate, Cell: name, Figure: figure,
-				Before: number(float64(before)), After: number(float64(after)),
+				Before: number(float64(before)), After: number(float64(after)), Trend: trend,
 			})
 		}
 	}
-	figure("expected", a.Expected, b.Expected)
-	figure("missing", a.Missing, b.Missing)
-	figure("duplicate", a.Duplicate, b.Duplicate)
-	figure("reordered", a.Reordered, b.Reordered)
-	figure("payload_differs", a.PayloadDiffers, b.PayloadDiffers)
-	figure("extra", a.Extra, b.Extra)
-	figure("unknown", a.Unknown, b.Unknown)
+	fault := func(name string, before, after int64) {
+		figure(name, before, after, trend(rate(before, a.Expected), rate(after, b.Expected), a.Expected > 0 && b.Expected > 0))
+	}
+	figure("expected", a.Expected, b.Expected, "")
+	fault("missing", a.Missing, b.Missing)
+	fault("duplicate", a.Duplicate, b.Duplicate)
+	fault("reordered", a.Reordered, b.Reordered)
+	fault("payload_differs", a.PayloadDiffers, b.PayloadDiffers)
+	fault("extra", a.Extra, b.Extra)
+	figure("unknown", a.Unknown, b.Unknown, "")
 	return out
 }

@@ -108,6 +108,18 @@ func faulty() shadow.Evidence {
 		Start: start, Span: time.Minute,
 		Counts: shadow.Counts{Decisions: map[string]int64{"allow | allow": 812, "deny 4009 | deny 4009": 3, "allow | deny 4009": 2}},
 	})
+	pair.Cells = append(pair.Cells, shadow.Cell{
+		Key:   shadow.Key{Type: "presence", Pattern: "presence-room-{int}", Event: "pusher:webhook member_removed"},
+		Start: start, Span: time.Minute,
+		Counts: shadow.Counts{Webhooks: shadow.Webhooks{Told: 210, Matched: 188, Missing: 9, Extra: 3, Flaps: 1, Unknown: 13, Delay: 19, LongestDelay: 1.5}},
+	}, shadow.Cell{
+		Key:   shadow.Key{Type: "presence", Pattern: "js 8.4", Event: "pusher:frame pusher_internal:subscription_succeeded"},
+		Start: start, Span: time.Hour,
+		Counts: shadow.Counts{Structures: map[string]int64{
+			"vendor | {channel,data:json{presence}}": 80, "engine | {channel,data:{presence}}": 80,
+		}},
+	})
+	ev.Coverage.Webhooks = 210
 	ev.Exhibits = []shadow.Exhibit{
 		{
 			Finding: "missing", Reference: "vendor", Candidate: "nats", Channel: "ticker-7", Pattern: "ticker-{int}", Event: "price",

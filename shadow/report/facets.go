@@ -19,12 +19,18 @@ type Webhooks struct {
 	Unknown  int64   `json:"unknown"` // what nobody relayed may have caused, or what is not heard
 	MeanS    float64 `json:"mean_s"`  // by how much later the candidate told
 	LongestS float64 `json:"longest_s"`
+	// Accepted are those told by one side only that ignore rules excuse.
+	Accepted int64 `json:"accepted,omitempty"`
+	// Clusters are the sums behind the design effect: minutes, and hours once
+	// they are older.
+	Clusters shadow.Clusters `json:"clusters"`
 }
 
-func buildWebhooks(key shadow.Key, hook string, h *shadow.Webhooks) Webhooks {
+func buildWebhooks(key shadow.Key, hook string, s *sums) Webhooks {
+	h := &s.counts.Webhooks
 	out := Webhooks{
 		Hook: hook, Type: key.Type, Pattern: key.Pattern, Matched: h.Matched, Missing: h.Missing, Extra: h.Extra, Flaps: h.Flaps,
-		Unknown: h.Unknown, LongestS: h.LongestDelay,
+		Unknown: h.Unknown, LongestS: h.LongestDelay, Clusters: s.hooks,
 	}
 	if h.Matched > 0 {
 		out.MeanS = h.Delay / float64(h.Matched)
@@ -40,11 +46,12 @@ func webhooksFirst(a, b Webhooks) int {
 // Structures are the ways in which a kind of frame is built for the clients of
 // one library.
 type Structures struct {
-	Library string      `json:"library"`
-	Type    string      `json:"type"` // of the channel; * for frames without one
-	Frame   string      `json:"frame"`
-	Differs bool        `json:"differs"` // one leg shows a structure that the other one never does
-	Built   []Structure `json:"built"`
+	Library  string      `json:"library"`
+	Type     string      `json:"type"` // of the channel; * for frames without one
+	Frame    string      `json:"frame"`
+	Differs  bool        `json:"differs"`            // one leg shows a structure that the other one never does
+	Accepted bool        `json:"accepted,omitempty"` // an ignore rule excuses that
+	Built    []Structure `json:"built"`
 }
 
 // Structure is one way to build a frame, and how many frames are built so.
@@ -102,7 +109,8 @@ func buildGroups(in shadow.Groups) []Group {
 
 // facet puts what a cell counts beside events where it belongs, and reports
 // whether it does.
-func (p *Pair) facet(key shadow.Key, c *shadow.Counts) bool {
+func (p *Pair) facet(key shadow.Key, s *sums) bool {
+	c := &s.counts
 	if shadow.IsPresence(key) {
 		p.Presence = append(p.Presence, buildPresence(key, &c.Presence))
 		return true
@@ -112,7 +120,7 @@ func (p *Pair) facet(key shadow.Key, c *shadow.Counts) bool {
 		return true
 	}
 	if hook, ok := shadow.Webhooked(key); ok {
-		p.Webhooks = append(p.Webhooks, buildWebhooks(key, string(hook), &c.Webhooks))
+		p.Webhooks = append(p.Webhooks, buildWebhooks(key, string(hook), s))
 		return true
 	}
 	if frame, ok := shadow.Framed(key); ok {

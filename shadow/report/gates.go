@@ -13,6 +13,8 @@ type Gates struct {
 	PayloadDiffers  int64         `json:"payload_differs"`  // events whose payload differs as JSON: 0
 	PairedP99       time.Duration `json:"paired_p99"`       // candidate later than reference, nanoseconds in JSON: 50 ms
 	Decisions       int64         `json:"decisions"`        // questions that the legs decide differently: 0
+	Webhooks        float64       `json:"webhooks"`         // share of webhooks that one side only told: 0.01; 1 asks for nothing
+	Structures      int64         `json:"structures"`       // kinds of frame, each for one client library, built differently: 0
 	PresenceMean    float64       `json:"presence_mean"`    // mean presence divergence: 0.005
 	PresenceLongest time.Duration `json:"presence_longest"` // longest episode, nanoseconds in JSON: 10 s
 	PublishPath     float64       `json:"publish_path"`     // share of publishes that pass the gateway: 0.99
@@ -38,6 +40,8 @@ func (g Gates) withDefaults() Gates {
 	setDefault(&g.Rejected, 1e-4)
 	setDefault(&g.PayloadDiffers, 0)
 	setDefault(&g.PairedP99, 50*time.Millisecond)
+	setDefault(&g.Webhooks, 0.01)
+	setDefault(&g.Structures, 0)
 	setDefault(&g.PresenceMean, 0.005)
 	setDefault(&g.PresenceLongest, 10*time.Second)
 	setDefault(&g.PublishPath, 0.99)

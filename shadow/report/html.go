@@ -20,30 +20,33 @@ var page string
 // setting.
 func WriteHTML(w io.Writer, r *Report) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
-		"headline":      headlineParts,
-		"class":         verdictClass,
-		"standings":     standings,
-		"worstPairs":    worstPairs,
-		"nextStep":      nextStep,
-		"summary":       summary,
-		"speed":         speed,
-		"between":       between,
-		"grouped":       grouped,
-		"percent":       percent,
-		"number":        func(n int64) string { return number(float64(n)) },
-		"ms":            ms,
-		"codes":         codes,
-		"rejections":    func(c Cell) int64 { return rejections(&c) },
-		"trafficChart":  trafficChart,
-		"lossChart":     func(p Pair) template.HTML { return lossChart(p, r.Gates) },
-		"latencyChart":  latencyChart,
-		"heatMap":       heatMap,
-		"presenceStrip": presenceStrip,
-		"differs":       func(d Decision) bool { return d.differs() },
-		"duration":      func(s float64) string { return span(seconds(s)) },
-		"data":          data,
-		"rulesYAML":     rulesYAML,
-		"words":         func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"headline":        headlineParts,
+		"class":           verdictClass,
+		"standings":       standings,
+		"worstPairs":      worstPairs,
+		"nextStep":        nextStep,
+		"summary":         summary,
+		"speed":           speed,
+		"between":         between,
+		"grouped":         grouped,
+		"percent":         percent,
+		"number":          func(n int64) string { return number(float64(n)) },
+		"ms":              ms,
+		"codes":           codes,
+		"rejections":      func(c Cell) int64 { return rejections(&c) },
+		"trafficChart":    trafficChart,
+		"lossChart":       func(p Pair) template.HTML { return lossChart(p, r.Gates) },
+		"latencyChart":    latencyChart,
+		"heatMap":         heatMap,
+		"presenceStrip":   presenceStrip,
+		"differs":         func(d Decision) bool { return d.differs() },
+		"duration":        func(s float64) string { return span(seconds(s)) },
+		"data":            data,
+		"rulesYAML":       rulesYAML,
+		"webhookCoverage": webhookCoverage,
+		"webhooksBound":   webhooksBound,
+		"noise":           noise,
+		"words":           func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(page)
 	if err != nil {
 		return fmt.Errorf("write html report: %w", err)
@@ -105,4 +108,23 @@ func verdictClass(s State) string {
 	default:
 		return "unsure"
 	}
+}
+
+// webhooksBound says how sure the agreement of webhooks is, against the gate.
+func webhooksBound(p Pair, g Gates) string {
+	sum := p.allWebhooks()
+	n, differ := sum.compared()
+	if n == 0 {
+		return "None could be compared."
+	}
+	return fmt.Sprintf("%s of %s were told by one side only; with 95 %% confidence at most %s are, and %s is allowed.",
+		number(float64(differ)), number(float64(n)), percent(differenceUpper(sum.measure())), percent(limit(g.Webhooks)))
+}
+
+// noise says how far the reference disagrees with itself about the order.
+func noise(r ReorderRates) string {
+	if r.NoiseLow == nil || r.NoiseHigh == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s (95 %% sure: %s to %s)", percent(r.Noise), percent(*r.NoiseLow), percent(*r.NoiseHigh))
 }

@@ -46,7 +46,7 @@ const (
 
 // Findings returns the names of the findings that a rule can excuse.
 func Findings() []string {
-	return []string{"missing", "duplicate", "reordered", "payload_differs", "extra", "rejected"}
+	return []string{"missing", "duplicate", "reordered", "payload_differs", "extra", "rejected", findingWebhooks, findingStructures}
 }
 
 // rulesYAML writes rules as a file of them has it.
@@ -113,10 +113,10 @@ func (r *Rule) expired(now time.Time) bool {
 	return err != nil || !now.Before(last.AddDate(0, 0, 1))
 }
 
-func (r *Rule) matches(p *Pair, c *Cell) bool {
+func (r *Rule) matches(p *Pair, pattern, event string) bool {
 	return (r.Candidate == "" || r.Candidate == p.Candidate) &&
-		(r.Pattern == "" || proxy.MatchPattern(r.Pattern, c.Pattern)) &&
-		(r.Event == "" || proxy.MatchPattern(r.Event, c.Event))
+		(r.Pattern == "" || proxy.MatchPattern(r.Pattern, pattern)) &&
+		(r.Event == "" || proxy.MatchPattern(r.Event, event))
 }
 
 // findings returns how often a cell shows a finding.
@@ -162,6 +162,12 @@ func (r *Report) Accept(rules []Rule) {
 		for k := range p.Cells {
 			p.Cells[k].Accepted = nil
 		}
+		for k := range p.Webhooks {
+			p.Webhooks[k].Accepted = 0
+		}
+		for k := range p.Structures {
+			p.Structures[k].Accepted = false
+		}
 	}
 	r.Run.RulesDigest = rulesDigest(rules)
 	r.Exceptions = except(r, rules)
@@ -206,7 +212,7 @@ func (r *Rule) apply(p *Pair, taken map[*Cell]map[string]bool) int64 {
 	var hits int64
 	for i := range p.Cells {
 		c := &p.Cells[i]
-		if !r.matches(p, c) {
+		if !r.matches(p, c.Pattern, c.Event) {
 			continue
 		}
 		n := c.unexcused(r.Finding)
@@ -220,7 +226,7 @@ func (r *Rule) apply(p *Pair, taken map[*Cell]map[string]bool) int64 {
 		hits += n
 	}
 	p.Total.accept(r.Finding, hits)
-	return hits
+	return hits + r.applyFacets(p)
 }
 
 // cover sums the signatures all of whose paths the rule names, and takes them

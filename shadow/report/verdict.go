@@ -58,6 +58,8 @@ const (
 	gateExtra       = "extra"
 	gateRejected    = "rejected"
 	gatePresence    = "presence"
+	gateWebhooks    = "webhooks"
+	gateStructures  = "structures"
 	gateLatency     = "paired_p99"
 	gateUnknown     = "unknown"
 	gatePublishPath = "publish_path"
@@ -71,8 +73,8 @@ const (
 // pairGates are judged on every pair, and runGates on the run as a whole.
 func pairGates() []string {
 	return []string{
-		gateDecisions, gateLoss, gatePayload, gateDuplicate, gateReorder, gateExtra, gateRejected, gatePresence, gateLatency,
-		gateUnknown, gateCheckpoints,
+		gateDecisions, gateLoss, gatePayload, gateDuplicate, gateReorder, gateExtra, gateRejected, gatePresence, gateWebhooks,
+		gateStructures, gateLatency, gateUnknown, gateCheckpoints,
 	}
 }
 
@@ -133,6 +135,8 @@ type judgement struct {
 func (j *judgement) pair(p *Pair) {
 	j.decisions(p)
 	j.presence(p)
+	j.webhooks(p)
+	j.structures(p)
 	if p.Total.Expected == 0 {
 		j.insufficient(p, gateLoss, 0, neededForZero(limit(j.gates.Loss)), "nothing could be compared yet")
 		return

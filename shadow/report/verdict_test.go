@@ -121,6 +121,53 @@ func TestVerdict(t *testing.T) {
 			evidence: beside("pusher:decide subscribe", shadow.Counts{Decisions: map[string]int64{"allow | allow": 9000, "deny 4009 | allow": 1}}),
 			state:    NotReady, code: 1, failed: []string{"decisions"},
 		},
+		"webhooks that one side only told": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 960, Missing: 30, Extra: 10}}),
+			state:    NotReady, code: 1, failed: []string{"webhooks"},
+		},
+		"webhooks that agree": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 299}}), state: Ready,
+		},
+		"too few webhooks to be sure": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 290}}),
+			state:    InsufficientData, code: 2, open: []string{"webhooks"},
+		},
+		"too few webhooks, and nothing is asked of them": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 290}}),
+			gates:    Gates{Webhooks: 1}, state: Ready,
+		},
+		"webhooks that nobody could compare": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Unknown: 900, Flaps: 3}}), state: Ready,
+		},
+		"one type of webhook never told, among many that agree": {
+			evidence: func() shadow.Evidence {
+				ev := beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 100_000}})
+				ev.Pairs[0].Cells = append(ev.Pairs[0].Cells, shadow.Cell{
+					Key:   shadow.Key{Type: "cache", Pattern: "cache-a", Event: "pusher:webhook cache_miss"},
+					Start: start, Span: time.Minute, Counts: shadow.Counts{Webhooks: shadow.Webhooks{Missing: 20}},
+				})
+				return ev
+			}(), state: NotReady, code: 1, failed: []string{"webhooks"},
+		},
+		"webhooks that differ, and a rule accepts it": {
+			evidence: beside("pusher:webhook member_added", shadow.Counts{Webhooks: shadow.Webhooks{Matched: 960, Missing: 40}}),
+			meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "webhooks", Pattern: "presence-*", Event: "member_added", Reason: "not used", Owner: "ann", Expires: "2026-11-30"},
+			}}, state: ReadyWithExceptions,
+		},
+		"frames that are built differently": {
+			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 8, "engine | {b}": 8}}),
+			state:    NotReady, code: 1, failed: []string{"structures"},
+		},
+		"frames that one side only showed": {
+			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 8}}), state: Ready,
+		},
+		"frames that are built differently, and a rule accepts it": {
+			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 8, "engine | {b}": 8}}),
+			meta: Meta{Generated: start, Rules: []Rule{
+				{Finding: "structure_differs", Event: "pusher:error", Reason: "no library reads it", Owner: "ann", Expires: "2026-11-30"},
+			}}, state: ReadyWithExceptions,
+		},
 		"both refuse, with other codes": {
 			evidence: beside("pusher:decide subscribe", shadow.Counts{Decisions: map[string]int64{"deny | deny 4009": 12}}), state: Ready,
 		},
@@ -241,13 +288,15 @@ func TestVerify(t *testing.T) {
 		forge func(r *Report)
 		want  string
 	}{
-		"the verdict was changed":   {func(r *Report) { r.Verdict.State = Ready }, "READY"},
-		"a reason was taken out":    {func(r *Report) { r.Verdict.Reasons = r.Verdict.Reasons[1:] }, "gates"},
-		"a total was changed":       {func(r *Report) { r.Pairs[0].Total.Missing = 0 }, "missing"},
-		"a cell was changed":        {func(r *Report) { r.Pairs[0].Cells[0].Duplicate = 0 }, "duplicate"},
-		"cell and total agree":      {func(r *Report) { forgeLoss(r) }, "bounded by"},
-		"a payload was smoothed":    {func(r *Report) { r.Pairs[0].Cells[1].Payload.Real = 0 }, "payload"},
-		"the bound was embellished": {func(r *Report) { v := 1e-9; r.Pairs[0].Total.Loss.DiffUpper95 = &v }, "bounded by"},
+		"the verdict was changed":      {func(r *Report) { r.Verdict.State = Ready }, "READY"},
+		"a reason was taken out":       {func(r *Report) { r.Verdict.Reasons = r.Verdict.Reasons[1:] }, "gates"},
+		"a total was changed":          {func(r *Report) { r.Pairs[0].Total.Missing = 0 }, "missing"},
+		"a cell was changed":           {func(r *Report) { r.Pairs[0].Cells[0].Duplicate = 0 }, "duplicate"},
+		"cell and total agree":         {func(r *Report) { forgeLoss(r) }, "bounded by"},
+		"a payload was smoothed":       {func(r *Report) { r.Pairs[0].Cells[1].Payload.Real = 0 }, "payload"},
+		"structures were called alike": {func(r *Report) { r.Pairs[0].Structures[0].Differs = false }, "contrary"},
+		"webhooks were accepted":       {func(r *Report) { r.Pairs[0].Webhooks[0].Accepted = 99 }, "accepted"},
+		"the bound was embellished":    {func(r *Report) { v := 1e-9; r.Pairs[0].Total.Loss.DiffUpper95 = &v }, "bounded by"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -280,10 +329,35 @@ func TestDiff(t *testing.T) {
 	}
 	for _, want := range []string{
 		"report  verdict: NOT_READY → READY", "gate loss: failed → not failed", "vendor → nats  missing: 39 → 0",
-		"ticker-{int} · price  missing: 32 → 0",
+		"ticker-{int} · price  missing: 32 → 0: better", "js 8.4 · pusher_internal:subscription_succeeded frames  built: differently → not compared",
+		"member_removed webhooks  told by one side only: 12 of 200 (6.00 %) → none compared", "gate webhooks: failed → not failed: better",
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the changes do not say %q:\n%s", want, text.String())
+		}
+	}
+}
+
+func TestDiffOfWebhooksAndFramesSaysWhatGotBetter(t *testing.T) {
+	report := func(h shadow.Webhooks, structures map[string]int64) *Report {
+		ev := clean()
+		for event, c := range map[string]shadow.Counts{
+			"pusher:webhook member_added": {Webhooks: h}, "pusher:frame pusher:error": {Structures: structures},
+		} {
+			ev.Pairs[0].Cells = append(ev.Pairs[0].Cells, shadow.Cell{
+				Key: shadow.Key{Type: "*", Pattern: "js 8.4", Event: event}, Start: start, Span: time.Hour, Counts: c,
+			})
+		}
+		return build(ev)
+	}
+	bad := report(shadow.Webhooks{Matched: 90, Missing: 10}, map[string]int64{"vendor | {a}": 8, "engine | {b}": 8})
+	good := report(shadow.Webhooks{Matched: 990, Missing: 10}, map[string]int64{"vendor | {a}": 8, "engine | {a}": 8})
+	for trend, changes := range map[string][]Change{better: Diff(bad, good), worse: Diff(good, bad)} {
+		for _, figure := range []string{"told by one side only", "built"} {
+			i := slices.IndexFunc(changes, func(c Change) bool { return c.Figure == figure })
+			if i < 0 || changes[i].Trend != trend {
+				t.Errorf("%q is not said to be %s: %+v", figure, trend, changes)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -12,7 +13,7 @@ import (
 func Verify(r *Report) error {
 	for i := range r.Pairs {
 		p := &r.Pairs[i]
-		if err := verifyTotal(p); err != nil {
+		if err := errors.Join(verifyTotal(p), verifyFacets(p)); err != nil {
 			return fmt.Errorf("verify report: %s → %s: %w", p.Reference, p.Candidate, err)
 		}
 	}
