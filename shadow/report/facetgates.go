@@ -110,24 +110,72 @@ func (j *judgement) openWebhooks(p *Pair, sum *Webhooks, m measured, allowed flo
 	j.v.Insufficient = append(j.v.Insufficient, in)
 }
 
-// structures judges how frames are built: nothing is left to chance there, so
-// the kinds of frame that differ are counted.
+// structures judges how frames are built. It counts the kinds of frame that
+// differ, and fails on those where that is surely no chance.
 func (j *judgement) structures(p *Pair) {
-	var differ int64
-	var first *Structures
+	var differ, sure []*Structures
 	for i := range p.Structures {
-		if s := &p.Structures[i]; s.Differs && !s.Accepted {
-			differ++
-			if first == nil {
-				first = s
-			}
+		s := &p.Structures[i]
+		if !s.Differs || s.Accepted {
+			continue
+		}
+		differ = append(differ, s)
+		if byChance(s.Built) <= 1-confidence {
+			sure = append(sure, s)
 		}
 	}
-	if allowed := max(0, j.gates.Structures); differ > allowed {
-		j.fail(p, gateStructures, findingStructures, "*", float64(differ), float64(allowed),
-			fmt.Sprintf("%s kinds of frame are built differently, such as %s for %s; %d are allowed", number(float64(differ)),
-				first.Frame, first.Library, allowed))
+	allowed := int(max(0, j.gates.Structures))
+	switch {
+	case len(sure) > allowed:
+		j.fail(p, gateStructures, findingStructures, "*", float64(len(sure)), float64(allowed),
+			fmt.Sprintf("kinds of frame that are built differently: %d, such as %s for %s; %d are allowed", len(sure), sure[0].Frame, sure[0].Library, allowed))
+	case len(differ) > allowed:
+		first := differ[slices.IndexFunc(differ, func(s *Structures) bool { return !slices.Contains(sure, s) })]
+		frames := first.frames()
+		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+			Gate: gateStructures, Reference: p.Reference, Candidate: p.Candidate, Rule: "*", Have: frames, Need: 2 * frames, // ask again then
+			Text: fmt.Sprintf("%s for %s was seen built differently; more frames must show whether that is chance", first.Frame, first.Library),
+		})
 	}
+}
+
+func (s *Structures) frames() float64 {
+	var n int64
+	for _, b := range s.Built {
+		n += b.Reference + b.Candidate
+	}
+	return float64(n)
+}
+
+// byChance returns how likely it is that a structure shows on one side only,
+// if both sides build frames the same way: the least of its structures. Of
+// the x frames built so, all are among the n of the one side, and none among
+// the m of the other, with the probability C(n, x) / C(n+m, x) (Fisher's exact
+// test, one-sided).
+func byChance(built []Structure) float64 {
+	var reference, candidate int64
+	for _, s := range built {
+		reference, candidate = reference+s.Reference, candidate+s.Candidate
+	}
+	least := 1.0
+	for _, s := range built {
+		x, n := s.Reference, reference
+		if x == 0 {
+			x, n = s.Candidate, candidate
+		}
+		if s.Reference > 0 && s.Candidate > 0 || x == 0 {
+			continue
+		}
+		least = min(least, math.Exp(lnChoose(n, x)-lnChoose(reference+candidate, x)))
+	}
+	return least
+}
+
+func lnChoose(n, k int64) float64 {
+	a, _ := math.Lgamma(float64(n + 1))
+	b, _ := math.Lgamma(float64(k + 1))
+	c, _ := math.Lgamma(float64(n - k + 1))
+	return a - b - c
 }
 
 // applyFacets excuses what a rule covers of webhooks (their pattern, and the

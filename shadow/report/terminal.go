@@ -251,7 +251,7 @@ func footer(b *bytes.Buffer, r *Report) {
 // webhookCoverage says whether the reference's webhooks were seen.
 func webhookCoverage(c Coverage) string {
 	if c.Webhooks == 0 {
-		return "no webhooks came in, so they are not compared"
+		return "no webhooks came in (not compared)"
 	}
 	return fmt.Sprintf("%d webhooks came in", c.Webhooks)
 }

@@ -159,6 +159,14 @@ func TestVerdict(t *testing.T) {
 			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 8, "engine | {b}": 8}}),
 			state:    NotReady, code: 1, failed: []string{"structures"},
 		},
+		"one frame that came otherwise, among thousands": {
+			evidence: beside("pusher:frame first frame", shadow.Counts{Structures: map[string]int64{"vendor | a": 999, "vendor | b": 1, "engine | a": 1000}}),
+			state:    InsufficientData, code: 2, open: []string{"structures"},
+		},
+		"three frames of each side, and not one alike": {
+			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 3, "engine | {b}": 3}}),
+			state:    NotReady, code: 1, failed: []string{"structures"},
+		},
 		"frames that one side only showed": {
 			evidence: beside("pusher:frame pusher:error", shadow.Counts{Structures: map[string]int64{"vendor | {a}": 8}}), state: Ready,
 		},
