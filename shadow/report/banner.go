@@ -57,7 +57,7 @@ func worstPairs(r *Report) []Pair {
 func nextStep(r *Report) string {
 	switch r.Verdict.State {
 	case NotReady:
-		return "Next: mend what is listed here, worst first, or accept it by an ignore rule; each has exhibits below. Then compare anew."
+		return "Next: mend what is listed here, worst first, or accept it by an ignore rule; the links lead to exhibits. Then compare anew."
 	case InsufficientData:
 		return "Next: leave the gateway running; what is still needed, and for how long, is listed here."
 	case Ready, ReadyWithExceptions:

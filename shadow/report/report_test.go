@@ -103,3 +103,17 @@ func TestReadReturnsWhatWasWritten(t *testing.T) {
 		t.Errorf("Read of another schema = %v, want an error that names it", err)
 	}
 }
+
+func TestHTMLShowsTheNoiseWithItsBounds(t *testing.T) {
+	var got bytes.Buffer
+	r := build(made{minutes: 1, perCell: 2000, faults: func(string, int) shadow.Counts {
+		return shadow.Counts{Reordered: 2, Siblings: 2000, SiblingReordered: 4}
+	}}.evidence())
+	if err := WriteHTML(&got, r); err != nil {
+		t.Fatal(err)
+	}
+	if want := "0.20 % (95 % sure: 0.13 % to 0.30 %)"; !strings.Contains(got.String(), want) {
+		_, near, _ := strings.Cut(got.String(), "95 % sure: ")
+		t.Errorf("the page does not say %q, but %.40q", want, near)
+	}
+}
