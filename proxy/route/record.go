@@ -32,7 +32,11 @@ func newRecord(e Entry, holds []override) (record, error) {
 	if len(text) > maxRecordBytes {
 		return record{}, fmt.Errorf("%w: its record has %d bytes, %d are allowed: shorten the reason, or name fewer channel patterns", ErrInvalid, len(text), maxRecordBytes)
 	}
-	return record{Entry: e, Holds: holds, text: text}, nil
+	r := record{Entry: e, Holds: holds, text: text}
+	if err := r.check(e.App); err != nil {
+		return record{}, fmt.Errorf("%w: other nodes would not take it: %w", ErrInvalid, err)
+	}
+	return r, nil
 }
 
 // readRecords reads an app's records, oldest first. Who can write to the
@@ -134,10 +138,15 @@ func recordsOf(entries []Entry, holds []override) ([]record, error) {
 				then = append(then, o)
 			}
 		}
-		var err error
-		if records[i], err = newRecord(e, then); err != nil {
+		r, err := newRecord(e, then)
+		if err != nil { // what force overcame had no limit
+			e.Overridden = nil
+			r, err = newRecord(e, then)
+		}
+		if err != nil {
 			return nil, err
 		}
+		records[i] = r
 	}
 	return records, nil
 }

@@ -51,15 +51,11 @@ func (j journal) loadShared(overrides map[string][]override) (map[string][]recor
 			return err
 		}
 		return b.ForEach(func(app, list []byte) error {
-			var texts []json.RawMessage
+			var texts [][]byte
 			if err := json.Unmarshal(list, &texts); err != nil {
 				return err
 			}
-			plain := make([][]byte, len(texts))
-			for i, text := range texts {
-				plain[i] = text
-			}
-			all[string(app)], err = readRecords(string(app), plain)
+			all[string(app)], err = readRecords(string(app), texts)
 			return err
 		})
 	})
@@ -86,11 +82,7 @@ func (j journal) loadShared(overrides map[string][]override) (map[string][]recor
 }
 
 func (j journal) saveShared(app string, records []record) error {
-	texts := make([]json.RawMessage, len(records))
-	for i, r := range records {
-		texts[i] = r.text
-	}
-	err := j.db.Update(func(tx *bbolt.Tx) error { return putJSON(tx.Bucket(sharedBucket), []byte(app), texts) })
+	err := j.db.Update(func(tx *bbolt.Tx) error { return putJSON(tx.Bucket(sharedBucket), []byte(app), textsOf(records)) })
 	if err != nil {
 		return fmt.Errorf("route: keep the moves of all nodes: %w", err)
 	}

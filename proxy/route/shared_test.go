@@ -388,30 +388,3 @@ func TestHostileRecordsChangeNothing(t *testing.T) {
 		a.at("cutover")
 	})
 }
-
-// FuzzRecords: whatever is in the store, a node is where it was or where the
-// last record says, and knows the same after a restart.
-func FuzzRecords(f *testing.F) {
-	f.Add([]byte(`{"seq":1,"at":"2026-01-01T00:00:00Z","who":"a","app":"1","from":{"stage":"observe"},"to":{"stage":"shadow"}}`), []byte(nil))
-	f.Add([]byte(`{"seq":1,"who":"a","app":"1","from":{"stage":"observe"},"to":{"stage":"canary","percent":5,"by":"user"},"holds":[{"state":{"stage":"canary","percent":5},"seq":1,"configured":{"stage":"observe"}}]}`),
-		[]byte(`{"seq":2,"who":"a","undoes":1,"app":"1","from":{"stage":"canary"},"to":{"stage":"observe"},"new":true}`))
-	f.Add([]byte(`{"holds":[{}]}`), []byte("null"))
-	f.Fuzz(func(t *testing.T, first, second []byte) {
-		s := newStore()
-		a := node(t, app(proxy.StageObserve, rooms), s)
-		for _, text := range [][]byte{first, second} {
-			if len(text) > 0 {
-				s.records["1"] = append(s.records["1"], text)
-			}
-		}
-		before := a.where()
-		if err := a.router.Sync(t.Context()); err != nil && a.where() != before {
-			t.Errorf("%v, and yet it has moved to %q", err, a.where())
-		}
-		where, journal := a.where(), a.journal()
-		a.restart()
-		if a.where() != where || a.journal() != journal {
-			t.Errorf("after a restart at %q by %q, before at %q by %q", a.where(), a.journal(), where, journal)
-		}
-	})
-}
