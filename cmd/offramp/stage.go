@@ -117,7 +117,7 @@ func printStage(w io.Writer, view stageView) error {
 		fmt.Fprintf(table, "\nOTHER NODES: %s\n", view.Behind)
 	}
 	if view.FailedOpen {
-		fmt.Fprint(table, "\nUPSTREAM DOWN: the engine stands in for it\n")
+		fmt.Fprintln(table, "\nUPSTREAM DOWN: the engine stands in for it")
 	}
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)

@@ -290,25 +290,26 @@ func TestOwnMovesBecomeEverybodys(t *testing.T) {
 
 func TestOldRecordsAreDropped(t *testing.T) {
 	s := newStore()
+	for i := range 999 {
+		s.records["1"] = append(s.records["1"], fmt.Appendf(nil,
+			`{"seq":%d,"who":"a","app":"1","channels":"x","from":{"stage":"observe"},"to":{"stage":"cutover"},"holds":[{"channels":"x","state":{"stage":"cutover"},"seq":1}]}`, i+1))
+	}
 	a, b := node(t, app(proxy.StageObserve), s), node(t, app(proxy.StageObserve), s)
-	a.ok(a.set(route.Request{Channels: "x", Stage: proxy.StageCutover}))
-	for i := range 1001 {
-		stage := proxy.StageShadow
-		if i%2 == 1 {
-			stage = proxy.StageMirror
-		}
+	for _, stage := range []proxy.Stage{proxy.StageShadow, proxy.StageMirror, proxy.StageCutover} {
 		a.ok(a.set(route.Request{Stage: stage}))
 	}
 	b.sync()
-	b.at("shadow x=cutover") // though no record tells of x any more
-	entries, err := b.router.History("1")
-	if err != nil || len(entries) != 1000 || entries[0].Seq != 3 || len(s.records["1"]) != 1000 {
-		t.Errorf("%d entries, from %d, of %d records: %v", len(entries), entries[0].Seq, len(s.records["1"]), err)
+	for _, n := range []*fixture{a, b} {
+		n.at("cutover x=cutover")
+		entries, err := n.router.History("1")
+		if err != nil || len(entries) != 1000 || entries[0].Seq != 3 {
+			t.Errorf("%d entries, from %d: %v", len(entries), entries[0].Seq, err)
+		}
 	}
 	s.records["1"] = nil
 	a.sync()
 	if len(s.records["1"]) != 1000 {
-		t.Errorf("%d records given back", len(s.records["1"]))
+		t.Errorf("%d records are given back, want 1000", len(s.records["1"]))
 	}
 }
 
