@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 
 	"github.com/offramp/offramp/proxy"
@@ -150,6 +151,40 @@ func TestSpoolThatCannotBeWritten(t *testing.T) {
 	s.flush()
 	if _, left := openAt(t, path); !slices.Equal(left, []string{"0", "1"}) {
 		t.Errorf("left: %q", left)
+	}
+}
+
+// TestWhatIsTooOldIsNotResent takes up an old copy and a new one.
+func TestWhatIsTooOldIsNotResent(t *testing.T) {
+	dir, now := t.TempDir(), time.Unix(1000, 5).Add(resendFor)
+	s, _ := openAt(t, filepath.Join(dir, "1.copies"))
+	older := copyOf(1, "a", "older")
+	older.At = older.At.Add(-time.Nanosecond)
+	s.add(older)
+	s.add(copyOf(2, "a", "newer"))
+	s.flush()
+	feed := NewFeed(1)
+	if err := feed.Keep(dir, []string{"1"}, zerolog.Nop()); err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	if n := feed.unsettled("1"); n != 2 {
+		t.Errorf("%d are unsettled, want 2: a bridge is needed", n)
+	}
+	r := &Relay{settings: Settings{Feed: feed, Log: zerolog.Nop()}, metrics: newMetrics()}
+	b := &bridge{relay: r, id: "1"}
+	b.takeUp(now)
+	if got := datas(b.left); !slices.Equal(got, []string{"newer"}) {
+		t.Errorf("taken up: %q", got)
+	}
+	if lost := testutil.ToFloat64(r.metrics.lost); lost != 1 {
+		t.Errorf("%v counted as lost, want 1", lost)
+	}
+	if n, _ := feed.spooled("1"); n != 1 || feed.unsettled("1") != 1 {
+		t.Errorf("%d wait, %d are unsettled; want 1", n, feed.unsettled("1"))
+	}
+	if !b.echoes.take("a", "e", []byte("newer"), now) {
+		t.Error("the echo of a call of the earlier process is not expected")
 	}
 }
 
