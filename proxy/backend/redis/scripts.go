@@ -32,6 +32,8 @@ var (
 	lastText string
 	//go:embed scripts/take.lua
 	takeText string
+	//go:embed scripts/move.lua
+	moveText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -45,4 +47,5 @@ var (
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)
 	takeScript    = redis.NewScript(takeText)
+	moveScript    = redis.NewScript(moveText)
 )
