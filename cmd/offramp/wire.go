@@ -132,6 +132,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	g.bridge = upstream.NewFeed(bridgeQueue)
+	if err = g.bridge.Keep(filepath.Join(config.Data, copiesDir), leaving(config.Apps), o.log); err != nil {
+		return nil, err
+	}
 	watchers := g.watchers()
 	records := tap.New(watchers...)
 
@@ -253,6 +256,16 @@ func (g *gateway) watchers() []tap.Watcher {
 
 func hasUpstream(a *proxy.App) bool { return a.Upstream != nil }
 
+// leaving lists the apps that have an upstream, by id.
+func leaving(list []*proxy.App) (ids []string) {
+	for _, a := range list {
+		if hasUpstream(a) {
+			ids = append(ids, a.ID)
+		}
+	}
+	return ids
+}
+
 func limitsOf(list []*proxy.App) []proxy.Limits {
 	limits := make([]proxy.Limits, len(list))
 	for i, a := range list {
@@ -301,6 +314,11 @@ func (g *gateway) close() {
 			g.log.Error().Err(err).Msg("close the connection to redis")
 		}
 	}
+	if g.bridge != nil {
+		if err := g.bridge.Close(); err != nil {
+			g.log.Error().Err(err).Msg("close the files of copies that wait for an upstream")
+		}
+	}
 	if g.db != nil {
 		if err := g.db.Close(); err != nil {
 			g.log.Error().Err(err).Msg("close the database")
@@ -325,7 +343,10 @@ func openDatabase(dir string) (*bbolt.DB, error) {
 	return db, nil
 }
 
-const databaseFile = "offramp.db"
+const (
+	databaseFile = "offramp.db"
+	copiesDir    = "copies" // that wait for an upstream
+)
 
 // readPluginLock reads plugins.lock beside the configuration file. Without
 // one, plugins are not pinned.

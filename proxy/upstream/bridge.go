@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -36,8 +37,9 @@ type bridge struct {
 	// Set at construction.
 	relay *Relay
 	id    string
-	stop  context.CancelFunc
+	stop  func()
 
+	left   []*proxy.Event    // by an earlier process, for the vendor's API
 	events chan *proxy.Event // for the vendor's API
 	tap    *tap              // on all channels but presence
 	people *people           // on presence channels
@@ -66,6 +68,9 @@ func (r *Relay) bridge(ctx context.Context) {
 			select {
 			case rec := <-r.settings.Feed.records:
 				r.hand(bridges, rec)
+				if rec.Kind == proxy.KindPublished && len(r.settings.Feed.records) == 0 {
+					r.settings.Feed.flush(rec.Topic.App) // of a publisher that did not
+				}
 			case <-changed:
 				again = true
 			case <-look.C:
@@ -99,10 +104,11 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 			continue
 		}
 		needed[app.ID] = true
+		r.settings.Feed.of(app.ID).bridged.Store(true)
 		if bridges[app.ID] == nil {
 			b := r.newBridge(app.ID)
-			bridged, stop := context.WithCancel(ctx)
-			b.stop = stop
+			bridged, stop := context.WithCancelCause(ctx)
+			b.stop = func() { stop(errNotNeeded) }
 			running.Go(func() { b.run(bridged) })
 			bridges[app.ID] = b
 			r.bridges.Store(app.ID, b)
@@ -111,6 +117,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 	for id, b := range bridges {
 		if !needed[id] {
 			b.stop()
+			r.settings.Feed.of(id).bridged.Store(false)
 			delete(bridges, id)
 			r.parted(id)
 			r.bridges.Delete(id)
@@ -129,6 +136,7 @@ func (r *Relay) look() {
 func (r *Relay) newBridge(app string) *bridge {
 	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), asked: make(chan struct{}, 1)}
 	b.tap, b.people = newTap(r, app, b.arrived), newPeople(b)
+	b.takeUp(time.Now())
 	return b
 }
 
@@ -258,7 +266,8 @@ func (b *bridge) listener(channel protocol.ChannelName) *tap {
 
 // settle notes that nothing more is done about an event.
 func (b *bridge) settle(events ...*proxy.Event) {
-	b.relay.settings.Feed.of(b.id).settle(len(events))
+	b.relay.settings.Feed.of(b.id).done(events...)
+	b.relay.settings.Feed.flush(b.id)
 }
 
 // lose notes that the vendor will not have an event.
@@ -272,14 +281,18 @@ func (r *Relay) lose(ev *proxy.Event, why string) {
 // may take.
 func (b *bridge) send(ctx context.Context) {
 	batch := make([]*proxy.Event, 0, maxBatch)
+	last, cancel := outlasting(ctx)
+	defer cancel()
+	for left := range slices.Chunk(b.left, maxBatch) {
+		b.postAll(last, left)
+	}
+	b.left = nil
 	for {
 		select {
 		case ev := <-b.events:
 			batch = b.gather(append(batch[:0], ev))
-			b.postAll(ctx, batch)
+			b.postAll(last, batch)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastCalls)
-			defer cancel()
 			for batch = b.gather(batch[:0]); len(batch) > 0; batch = b.gather(batch[:0]) {
 				b.postAll(last, batch)
 			}
@@ -317,7 +330,14 @@ func (b *bridge) postAll(ctx context.Context, batch []*proxy.Event) {
 // not done it: it knows no way to tell a second call from a second event.
 // Meanwhile events queue, up to the bound.
 func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
-	defer b.settle(batch...)
+	kept := false
+	defer func() {
+		if kept {
+			b.relay.settings.Feed.of(b.id).settle(len(batch)) // by this process
+		} else {
+			b.settle(batch...)
+		}
+	}()
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		app, ok := b.app()
 		if !ok {
@@ -333,6 +353,9 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 		}
 		if status == http.StatusLoopDetected {
 			b.relay.circle(b.id, "the upstream says that calls lead back to it: HTTP status 508")
+		}
+		if kept = b.keeps(ctx, status, err); kept {
+			return
 		}
 		if !undone(status, err) || ctx.Err() != nil {
 			for _, ev := range batch {

@@ -33,6 +33,8 @@
 //   - health.go: what is wrong with the vendor, and standing in for it
 //   - terminated.go: a client whose channels are on either side
 //   - feed.go, bridge.go, tap.go, echoes.go: what is published, both ways
+//   - spool.go, spool_log.go, resend.go: copies for the vendor that outlive the
+//     process
 //   - cached.go: what cache channels keep
 //   - via.go, breaker.go: gateways that lead to each other
 //   - tripwire.go: who is still at the vendor after the exit

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -33,7 +34,7 @@ func (f *Feed) Offer(r proxy.Record) (accepted bool) {
 		return true
 	}
 	if r.Kind == proxy.KindPublished {
-		f.of(r.Topic.App).take()
+		f.of(r.Topic.App).take(r.Event)
 	}
 	select {
 	case f.records <- r:
@@ -61,7 +62,18 @@ func (f *Feed) of(app string) *progress {
 // settle notes that a record needs nothing more.
 func (f *Feed) settle(r proxy.Record) {
 	if r.Kind == proxy.KindPublished {
-		f.of(r.Topic.App).settle(1)
+		f.of(r.Topic.App).done(r.Event)
+	}
+}
+
+// flush returns when the events of an app that were offered before would
+// outlive the process.
+func (f *Feed) flush(app string) {
+	if f == nil {
+		return
+	}
+	if s := f.of(app).spool; s != nil {
+		s.flush()
 	}
 }
 
@@ -89,16 +101,42 @@ func (f *Feed) caughtUp(app string) {
 // progress counts an app's published events: those that were taken in, and
 // those that need nothing more, which the vendor then has or never will.
 type progress struct {
+	spool   *spool      // nil: they wait in memory only
+	bridged atomic.Bool // what is published is for the vendor as well
+
 	mu             sync.Mutex
 	taken, settled int
 	waiting        int
-	moved          chan struct{} // closed when settled has grown, if somebody waits
+	moved          chan struct{}  // closed when settled has grown, if somebody waits
+	left           []*proxy.Event // by an earlier process; among taken
 }
 
-func (p *progress) take() {
+// take takes an event in. Client events are not kept: nobody was told that
+// they were accepted, and they are the connection's that says them.
+func (p *progress) take(ev *proxy.Event) {
 	p.mu.Lock()
 	p.taken++
 	p.mu.Unlock()
+	if p.spool != nil && ev != nil && ev.Publisher == proxy.ByServer && p.bridged.Load() {
+		p.spool.add(ev)
+	}
+}
+
+// done settles events for good.
+func (p *progress) done(events ...*proxy.Event) {
+	if p.spool != nil {
+		p.spool.settle(events...)
+	}
+	p.settle(len(events))
+}
+
+// leftOver hands out what an earlier process has left, once.
+func (p *progress) leftOver() []*proxy.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.left
+	p.left = nil
+	return left
 }
 
 func (p *progress) settle(n int) {

@@ -52,6 +52,9 @@ func (r *Relay) serve(ctx *fasthttp.RequestCtx, app *proxy.App) {
 		r.relayCall(ctx, app)
 	case app != nil && app.Enabled && r.bridged(app):
 		r.serveBridged(ctx, app)
+		if ctx.IsPost() {
+			r.settings.Feed.flush(app.ID)
+		}
 		if r.FailedOpen(app) {
 			ctx.Response.Header.Set(servedBy, string(proxy.LegEngine))
 		}

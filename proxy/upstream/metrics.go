@@ -69,8 +69,16 @@ func (m *metrics) all() []prometheus.Collector {
 
 var _ prometheus.Collector = (*Relay)(nil)
 
+// Of copies that are kept on disk, read when scraped.
+var (
+	waitingDesc = prometheus.NewDesc("offramp_upstream_copies_waiting", "Copies that wait to be brought to the upstream, on disk.", []string{"app"}, nil)
+	unkeptDesc  = prometheus.NewDesc("offramp_upstream_copies_unkept_total", "Copies that waited in memory only: there was no room for them on disk, or it could not be written.", []string{"app"}, nil)
+)
+
 // Describe implements prometheus.Collector.
 func (r *Relay) Describe(ch chan<- *prometheus.Desc) {
+	ch <- waitingDesc
+	ch <- unkeptDesc
 	for _, c := range r.metrics.all() {
 		c.Describe(ch)
 	}
@@ -78,6 +86,13 @@ func (r *Relay) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (r *Relay) Collect(ch chan<- prometheus.Metric) {
+	for _, app := range r.settings.Apps.All() {
+		if app.Upstream != nil {
+			waiting, unkept := r.settings.Feed.spooled(app.ID)
+			ch <- prometheus.MustNewConstMetric(waitingDesc, prometheus.GaugeValue, float64(waiting), app.ID)
+			ch <- prometheus.MustNewConstMetric(unkeptDesc, prometheus.CounterValue, float64(unkept), app.ID)
+		}
+	}
 	for _, c := range r.metrics.all() {
 		c.Collect(ch)
 	}

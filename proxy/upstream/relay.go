@@ -109,7 +109,7 @@ const (
 
 // New returns a relay. It starts nothing.
 func New(s Settings) *Relay {
-	return &Relay{
+	r := &Relay{
 		settings: s,
 		metrics:  newMetrics(),
 		calls: &http.Transport{
@@ -129,6 +129,12 @@ func New(s Settings) *Relay {
 		turned:   make(chan struct{}),
 		ears:     newEars(),
 	}
+	if s.Feed != nil {
+		for _, app := range s.Apps.All() {
+			s.Feed.of(app.ID).bridged.Store(r.bridged(app))
+		}
+	}
+	return r
 }
 
 var _ Upgrades = (*Relay)(nil)

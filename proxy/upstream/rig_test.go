@@ -141,6 +141,7 @@ type rig struct {
 	node    uint64 // of the relay; 0: 2
 	rules   []proxy.Rule
 	hooks   upstream.Hooks // nil: webhooks of the vendor are not served
+	copies  string         // where copies are kept; empty: in memory only
 }
 
 // open starts both, with the app at that stage in the gateway.
@@ -184,6 +185,16 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	done := make(chan error, 1)
 	go func() { done <- r.shadow.Run(ctx) }()
 	feed := upstream.NewFeed(4096)
+	if r.copies != "" {
+		if err := feed.Keep(r.copies, []string{"1"}, zerolog.Nop()); err != nil {
+			r.t.Fatal(err)
+		}
+		r.t.Cleanup(func() {
+			if err := feed.Close(); err != nil {
+				r.t.Error(err)
+			}
+		})
+	}
 	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
 			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, Log: zerolog.Nop(), Hooks: r.hooks,
