@@ -50,6 +50,8 @@ type Backend struct {
 	Told *Told
 	// Rates are shared by all nodes.
 	Rates *Rates
+	// Owners are the nodes that speak for channels of backends.
+	Owners *Owners
 
 	client client
 }
@@ -66,7 +68,10 @@ func New(s Settings) (*Backend, error) {
 	broker := newBroker(s, client)
 	ledger := newLedger(s, client)
 	ledger.moved = broker.relink
-	return &Backend{Broker: broker, Ledger: ledger, Told: &Told{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client}, client: client}, nil
+	return &Backend{
+		Broker: broker, Ledger: ledger, Told: &Told{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client},
+		Owners: &Owners{keys{s.Prefix}, client, ledger}, client: client,
+	}, nil
 }
 
 // Healthy returns why the node is not one with the others; nil if it is.

@@ -32,6 +32,10 @@ var (
 	lastText string
 	//go:embed scripts/take.lua
 	takeText string
+	//go:embed scripts/own.lua
+	ownText string
+	//go:embed scripts/disown.lua
+	disownText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -45,4 +49,6 @@ var (
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)
 	takeScript    = redis.NewScript(takeText)
+	ownScript     = redis.NewScript(ownText)
+	disownScript  = redis.NewScript(disownText)
 )
