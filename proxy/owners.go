@@ -13,8 +13,8 @@ type Owners interface {
 	// for dead.
 	Term() string
 	// Claim makes this node the owner of a topic of a backend's, unless another
-	// node that lives is.
-	Claim(ctx context.Context, t Topic, backend string) (Claim, error)
+	// node that lives is; without inherit, not if another one was until now.
+	Claim(ctx context.Context, t Topic, backend string, inherit bool) (Claim, error)
 	// Release gives a claim up. It is not an error if there is none.
 	Release(ctx context.Context, t Topic, backend string) error
 }
@@ -24,7 +24,7 @@ type Claim int
 
 // Answers to claims.
 const (
-	ClaimRefused   Claim = iota // another node is the owner
+	ClaimRefused   Claim = iota // another node is the owner, or was
 	ClaimGranted                // nobody was, or this node already
 	ClaimInherited              // another one was until now: what it did last may be on its way
 )

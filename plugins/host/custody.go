@@ -89,20 +89,17 @@ func (c *custody) count(name protocol.ChannelName, change int) int {
 		c.channels[name] = w
 	}
 	w.here = max(w.here+change, 0)
-	if w.here == 0 { // what others publish is not heard of any more
-		c.clear(w)
-		if w.term == "" {
-			delete(c.channels, name)
-		}
+	if w.here == 0 && w.term == "" { // what others publish is not heard of any more
+		c.remove(name, w)
 	}
 	return w.here
 }
 
-// clear is called with mu held.
-func (c *custody) clear(w *ward) {
+// remove is called with mu held.
+func (c *custody) remove(name protocol.ChannelName, w *ward) {
 	c.left -= len(w.left)
 	c.seen -= len(w.seen)
-	w.left, w.seen = nil, nil
+	delete(c.channels, name)
 }
 
 // here reports whether a channel has subscribers on this node.
@@ -119,7 +116,7 @@ func (c *custody) arrive(ev *proxy.Event, now time.Time) (why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.channels[ev.Topic.Channel]
-	if w == nil || w.here == 0 {
+	if w == nil { // an owner goes on without subscribers until it lets go: till then nobody else does
 		return withheldChannel
 	}
 	sum := c.prints.of(ev.Topic.Channel, ev.Name, ev.Data)
@@ -189,20 +186,22 @@ func (w *ward) owned(term string, now time.Time) bool {
 }
 
 // asks reports whether this node should ask now to be a channel's owner: at
-// its first event, and later when one was left to the owner in vain.
-func (c *custody) asks(name protocol.ChannelName, term string, now time.Time) bool {
+// its first event, and later when one was left to the owner in vain. Only then
+// does it ask to inherit: who has waited longest has all that was left.
+func (c *custody) asks(name protocol.ChannelName, term string, now time.Time) (ask, inherit bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w := c.channels[name]
 	if w == nil || len(w.left) == 0 || w.owned(term, now) {
-		return false
+		return false, false
 	}
 	first := w.asked.IsZero() || w.term != "" // its own claim is void or old
-	if !first && (now.Sub(w.left[0].at) < patience || now.Sub(w.asked) < patience) {
-		return false
+	inherit = now.Sub(w.left[0].at) >= patience
+	if !first && (!inherit || now.Sub(w.asked) < patience) {
+		return false, false
 	}
 	w.asked = now
-	return true
+	return true, inherit
 }
 
 // answer notes what came of asking in a term.
@@ -211,14 +210,14 @@ func (c *custody) answer(name protocol.ChannelName, claim proxy.Claim, term stri
 	defer c.mu.Unlock()
 	w := c.channels[name]
 	if w == nil {
-		w = &ward{} // it has lost its subscribers: to be released
+		w = &ward{} // it has just lost its subscribers: to be released
 		c.channels[name] = w
 	}
 	w.term, w.claimed, w.from = "", now, now
 	switch claim {
 	case proxy.ClaimRefused:
 		if w.here == 0 {
-			delete(c.channels, name)
+			c.remove(name, w)
 		}
 		return
 	case proxy.ClaimInherited:
@@ -260,7 +259,7 @@ func (c *custody) released(name protocol.ChannelName) {
 	switch {
 	case w == nil:
 	case w.here == 0:
-		delete(c.channels, name)
+		c.remove(name, w)
 	default:
 		w.term = ""
 	}

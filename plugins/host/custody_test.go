@@ -36,12 +36,12 @@ func (d deedsOf) Term() string {
 	return d.node
 }
 
-func (d deedsOf) Claim(_ context.Context, t proxy.Topic, _ string) (proxy.Claim, error) {
+func (d deedsOf) Claim(_ context.Context, t proxy.Topic, _ string, inherit bool) (proxy.Claim, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	owner, owned := d.owners[t]
 	switch {
-	case d.dead[d.node] || owned && owner != d.node && owner != "" && !d.dead[owner]:
+	case d.dead[d.node] || owned && owner != d.node && (owner != "" && !d.dead[owner] || !inherit):
 		return proxy.ClaimRefused, nil
 	case owned && owner != d.node:
 		d.owners[t] = d.node
@@ -200,6 +200,17 @@ func TestOneNodeBringsInWhatSeveralObserve(t *testing.T) {
 			time.Sleep(3 * time.Second)
 			p.expect(0, "1")
 			p.expect(1, "1", "2")
+		},
+		"an owner whose only subscriber comes back loses nothing": func(p *peers) {
+			p.begin()
+			for i := range 5 {
+				p.join(0, -1)
+				p.say(fmt.Sprint(i), 0, 1)
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				p.join(0, 1)
+				time.Sleep(3 * time.Second)
+			}
+			p.expect(1, "1", "0", "1", "2", "3", "4")
 		},
 		"an owner that does not observe the channel any more gives it up": func(p *peers) {
 			p.begin()

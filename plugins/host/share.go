@@ -54,8 +54,8 @@ func (in *inlet) review(ctx context.Context) {
 func (in *inlet) publishOwned(ctx context.Context, name protocol.ChannelName) {
 	owners := in.link.settings.Owners
 	term := owners.Term()
-	if now := time.Now(); in.custody.asks(name, term, now) {
-		claim, err := owners.Claim(ctx, in.topic(name), in.link.binding.Backend.Name)
+	if ask, inherit := in.custody.asks(name, term, time.Now()); ask {
+		claim, err := owners.Claim(ctx, in.topic(name), in.link.binding.Backend.Name, inherit)
 		if err != nil {
 			in.link.log.Debug().Err(err).Msg("channel of a bridge not claimed")
 		}

@@ -41,7 +41,7 @@ func (o *Owners) Term() string {
 }
 
 // Claim implements proxy.Owners: one round trip.
-func (o *Owners) Claim(ctx context.Context, t proxy.Topic, backend string) (proxy.Claim, error) {
+func (o *Owners) Claim(ctx context.Context, t proxy.Topic, backend string, inherit bool) (proxy.Claim, error) {
 	lease := o.Term()
 	if lease == "" {
 		return proxy.ClaimRefused, fmt.Errorf("claim %s of %s: %w", t, backend, ErrAway)
@@ -49,7 +49,7 @@ func (o *Owners) Claim(ctx context.Context, t proxy.Topic, backend string) (prox
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	keys := []string{o.keys.owner(t, backend), o.keys.leases(), o.keys.dead(lease)}
-	n, err := ownScript.Run(ctx, o.client, keys, lease, ownedFor.Milliseconds()).Int()
+	n, err := ownScript.Run(ctx, o.client, keys, lease, ownedFor.Milliseconds(), flag(inherit)).Int()
 	if err != nil {
 		return proxy.ClaimRefused, fmt.Errorf("redis: claim %s of %s: %w", t, backend, err)
 	}
