@@ -130,7 +130,7 @@ func printStage(w io.Writer, view stageView) error {
 }
 
 // printTripwire prints who is still seen at the upstream.
-func printTripwire(w io.Writer, t *upstream.Tripwire) {
+func printTripwire(w *tabwriter.Writer, t *upstream.Tripwire) {
 	if t == nil {
 		return
 	}

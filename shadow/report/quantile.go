@@ -163,7 +163,7 @@ func (b blocks) bounds(of classes, q, n float64, value func(q float64) float64) 
 	if !ok {
 		// Nothing is beyond the greatest delay, so that nothing comes together
 		// there: as with no losses, each event counts.
-		rank, ok = upperRank(q, n)
+		_, ok = upperRank(q, n)
 		rank = 1
 	}
 	if ok {

@@ -39,7 +39,7 @@ func TestRanksAgainstPublishedTables(t *testing.T) {
 // stretches, and asks how often the bounds enclose the percentile of what they
 // were drawn from.
 func TestPercentileBoundsHoldAsOftenAsTheySay(t *testing.T) {
-	const runs, minutes, perMinute = 1000, 120, 60
+	const runs, minutes, perMinute = 600, 120, 60
 	// Exponential with a mean of 20 ms; in a slow minute 40 ms come on top.
 	tests := map[string]struct {
 		slow  float64 // share of minutes

@@ -93,7 +93,7 @@ func simulateLosses(rng *rand.Rand, clusters, size int, rate, together float64) 
 }
 
 func TestBoundsHoldAsOftenAsTheySay(t *testing.T) {
-	const runs = 4000
+	const runs = 2000
 	tests := map[string]struct {
 		clusters, size int
 		rate, together float64
