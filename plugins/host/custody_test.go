@@ -169,6 +169,8 @@ func TestOneNodeBringsInWhatSeveralObserve(t *testing.T) {
 			}
 			p.expect(0, "1", "2", "2", "3")
 			p.expect(1, "1", "2", "2", "3")
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if p.by[0] != 4 && p.by[1] != 4 {
 				p.t.Errorf("the nodes have published %v, want all by one", p.by)
 			}
@@ -228,6 +230,8 @@ func TestOneNodeBringsInWhatSeveralObserve(t *testing.T) {
 			p.say("2", 0, 1)
 			time.Sleep(3 * time.Second)
 			p.expect(1, "1", "2")
+			p.mu.Lock()
+			defer p.mu.Unlock()
 			if p.by[0] != 1 {
 				p.t.Errorf("it has published %d, want the 1 before", p.by[0])
 			}
@@ -237,7 +241,10 @@ func TestOneNodeBringsInWhatSeveralObserve(t *testing.T) {
 			p.say("2", 1)
 			time.Sleep(leftFor + time.Second)
 			p.expect(1, "1")
-			if left := p.links[1].inlet.custody.left; left != 0 {
+			c := p.links[1].inlet.custody
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if left := c.left; left != 0 {
 				p.t.Errorf("%d events are left, want none", left)
 			}
 		},
