@@ -20,6 +20,9 @@ const drainSlack = 10 * time.Second
 // connections are closed one by one over the configured time, and what
 // watchers still hold is finished. started is called once clients can connect.
 func (g *gateway) run(ctx context.Context, started func()) error {
+	// Where the other nodes have moved apps is known before anybody is served.
+	// Without an answer it serves by what it knew last, and says so.
+	_ = g.router.Sync(ctx)
 	listeners, err := front.Listen(ctx, g.config.Listen)
 	if err != nil {
 		return listenError(g.config.Listen, "listen", err)

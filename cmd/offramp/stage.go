@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os/user"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -112,8 +113,11 @@ func printStage(w io.Writer, view stageView) error {
 		fmt.Fprintf(table, "%s\t%s\n", r.Channels, state)
 	}
 	fmt.Fprintf(table, "all others of app %s\t%s\n", view.App, view.Stage)
+	if view.Behind != "" {
+		fmt.Fprintf(table, "\nOTHER NODES: %s\n", view.Behind)
+	}
 	if view.FailedOpen {
-		fmt.Fprint(table, "\nUPSTREAM DOWN: the engine stands in for it\n")
+		fmt.Fprintln(table, "\nUPSTREAM DOWN: the engine stands in for it")
 	}
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
@@ -247,7 +251,11 @@ func printHistory(w io.Writer, entries []route.Entry) error {
 		if len(e.Overridden) > 0 {
 			what += fmt.Sprintf(" (forced, against %d objections)", len(e.Overridden))
 		}
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", e.Seq, e.At.Local().Format(time.DateTime), e.Who, what, e.Why)
+		number := "-" // a note of this node's, of several
+		if e.Seq != 0 {
+			number = strconv.FormatUint(e.Seq, 10)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", number, e.At.Local().Format(time.DateTime), e.Who, what, e.Why)
 	}
 	return table.Flush()
 }

@@ -94,11 +94,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	if g.db, err = openDatabase(config.Data); err != nil {
 		return nil, err
 	}
-	g.router, err = route.New(route.Settings{
+	stages := route.Settings{
 		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) (*report.Report, error) { return g.buildReport(app, time.Time{}) }}, Log: o.log,
-	})
-	if err != nil {
-		return nil, err
 	}
 
 	// The other nodes, if there are any.
@@ -117,7 +114,10 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		}
 		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
-		hooks.Told, rates = g.cluster.Told, g.cluster.Rates
+		hooks.Told, rates, stages.Shared = g.cluster.Told, g.cluster.Rates, g.cluster.Moves
+	}
+	if g.router, err = route.New(stages); err != nil {
+		return nil, err
 	}
 
 	// Those who watch.
@@ -382,6 +382,9 @@ func (g *gateway) ready(context.Context) []string {
 		if err := g.cluster.Healthy(); err != nil {
 			why = append(why, err.Error())
 		}
+	}
+	if err := g.router.Behind(); errors.Is(err, route.ErrUnread) {
+		why = append(why, err.Error())
 	}
 	return why
 }

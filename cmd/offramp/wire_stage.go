@@ -54,6 +54,9 @@ type stageView struct {
 	Stage   proxy.Stage   `json:"stage"`
 	Rules   []stageRule   `json:"rules"`
 	History []route.Entry `json:"history"` // oldest first
+	// Behind is why this node may not know of the last moves of other nodes.
+	// While they cannot be asked nothing can be moved.
+	Behind string `json:"behind,omitempty"`
 	// Broken is what the loop breaker has stopped.
 	Broken []upstream.Broken `json:"broken,omitempty"`
 	// Trouble is what is wrong with the upstream.
@@ -88,6 +91,9 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 		App: app, Stage: current.Stage, Rules: []stageRule{}, History: history,
 		Broken: s.relay.Broken(app), Trouble: s.relay.Trouble(app), FailedOpen: s.relay.FailedOpen(current),
 	}
+	if err := s.router.Behind(); err != nil {
+		view.Behind = err.Error()
+	}
 	if view.History == nil {
 		view.History = []route.Entry{}
 	}
@@ -112,6 +118,9 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 // same.
 func (g *gateway) warnings(context.Context) []string {
 	var list []string
+	if err := g.router.Behind(); err != nil && !errors.Is(err, route.ErrUnread) { // which keeps it from being ready
+		list = append(list, err.Error())
+	}
 	for _, app := range g.apps.All() {
 		if app.Upstream == nil {
 			continue
@@ -200,6 +209,10 @@ func adminError(err error) error {
 		return nil
 	case errors.As(err, &refused):
 		return fmt.Errorf("%w: %w", admin.ErrRefused, err)
+	case errors.Is(err, route.ErrOvertaken):
+		return fmt.Errorf("%w: %w", admin.ErrRefused, err)
+	case errors.Is(err, route.ErrAway):
+		return fmt.Errorf("%w: %w", admin.ErrNotYet, err)
 	case errors.Is(err, route.ErrNoApp):
 		return fmt.Errorf("%w: %w", admin.ErrNotFound, err)
 	case errors.Is(err, route.ErrInvalid), errors.Is(err, route.ErrNoUpstream),

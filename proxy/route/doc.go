@@ -11,4 +11,10 @@
 //   - Move, Gate, Refused (move.go): a change, and what may stand against it
 //   - Router (router.go): the positions of all apps, swapped whole
 //   - journal.go: what was done, on disk
+//   - Shared (shared.go, record.go): what was done on any of several nodes
+//
+// Several nodes share moves through a Shared. Each keeps a copy on disk, by
+// which it goes while the others cannot be asked; then nothing can be moved. A
+// move is added only to what its node knew, so that of two at once one is
+// refused. Notes stay with the node that made them.
 package route

@@ -25,9 +25,11 @@ type Apps interface {
 type Settings struct {
 	DB   *bbolt.DB // keeps the journal
 	Apps Apps
-	Gate Gate             // nil: nothing objects
-	Now  func() time.Time // nil: time.Now
-	Log  zerolog.Logger
+	Gate Gate // nil: nothing objects
+	// Shared has the moves of all nodes. Nil: this is the only one.
+	Shared Shared
+	Now    func() time.Time // nil: time.Now
+	Log    zerolog.Logger
 }
 
 // Router knows the position of every app. Lookups take no lock; moves are
@@ -37,6 +39,7 @@ type Router struct {
 	journal  journal
 	current  atomic.Pointer[table]
 	moving   sync.Mutex // held while a move is made
+	behind   atomic.Pointer[error]
 }
 
 // table is one generation of positions.
@@ -44,6 +47,7 @@ type table struct {
 	positions map[*proxy.App]*Position
 	moved     map[string]*proxy.App // by id, with stage and rules as they are now
 	overrides map[string][]override // by app, oldest move first; never changed in place
+	records   map[string][]record   // of all nodes, by app, oldest first; nil where this is the only one
 	changed   chan struct{}         // closed when the next generation is current
 }
 
@@ -61,14 +65,25 @@ func New(s Settings) (*Router, error) {
 		return nil, err
 	}
 	r := &Router{settings: s, journal: j}
-	r.current.Store(newTable(s.Apps.All(), overrides))
+	var records map[string][]record
+	if s.Shared != nil {
+		if records, err = j.loadShared(overrides); err != nil {
+			return nil, err
+		}
+		for app, list := range records {
+			overrides[app] = lastOf(list).Holds
+		}
+		unread := ErrUnread
+		r.behind.Store(&unread)
+	}
+	r.current.Store(newTable(s.Apps.All(), overrides, records))
 	return r, nil
 }
 
-func newTable(apps []*proxy.App, overrides map[string][]override) *table {
+func newTable(apps []*proxy.App, overrides map[string][]override, records map[string][]record) *table {
 	t := &table{
 		positions: make(map[*proxy.App]*Position, len(apps)), moved: make(map[string]*proxy.App, len(apps)),
-		overrides: overrides, changed: make(chan struct{}),
+		overrides: overrides, records: records, changed: make(chan struct{}),
 	}
 	for _, app := range apps {
 		p := position(app, overrides[app.ID])
@@ -80,18 +95,30 @@ func newTable(apps []*proxy.App, overrides map[string][]override) *table {
 	return t
 }
 
-// Run follows the configuration until ctx ends: a scope whose configured
-// state was edited after it was moved is where the configuration says.
+// Run follows the configuration until ctx ends, and the moves of other nodes:
+// a scope whose configured state was edited after it was moved is where the
+// configuration says.
 func (r *Router) Run(ctx context.Context) error {
+	var look <-chan time.Time
+	if r.settings.Shared != nil {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look = ticker.C
+	}
 	for {
 		changed := r.settings.Apps.Changed()
 		if err := r.follow(); err != nil {
 			return err
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil
+		for waiting := true; waiting; {
+			select {
+			case <-look:
+				_ = r.Sync(ctx) // it has logged why not; Behind says so
+			case <-changed:
+				waiting = false
+			case <-ctx.Done():
+				return nil
+			}
 		}
 	}
 }
@@ -99,10 +126,16 @@ func (r *Router) Run(ctx context.Context) error {
 // configuration is who made a move that came by editing the configuration.
 const configuration = "configuration"
 
-// follow takes back the moves that the configuration has overtaken.
+// follow takes back the moves that the configuration has overtaken. Of several
+// nodes not all may have read it yet: there each lays moves over what it has
+// read, and takes none back for the others.
 func (r *Router) follow() error {
 	r.moving.Lock()
 	defer r.moving.Unlock()
+	if t := r.current.Load(); r.settings.Shared != nil {
+		r.swap(t.overrides, t.records)
+		return nil
+	}
 	overrides := maps.Clone(r.current.Load().overrides)
 	for _, app := range r.settings.Apps.All() {
 		for _, o := range overrides[app.ID] {
@@ -121,7 +154,7 @@ func (r *Router) follow() error {
 			r.log(e)
 		}
 	}
-	r.swap(overrides)
+	r.swap(overrides, nil)
 	return nil
 }
 
@@ -158,10 +191,15 @@ func (r *Router) DryRun(ctx context.Context, q Request) (Move, error) {
 }
 
 // Set makes a move. It is in force, and on disk, when Set returns without an
-// error. A *Refused says what stands against it.
+// error; other nodes look for it once a second. A *Refused says what stands
+// against it, ErrOvertaken that another node was faster, and ErrAway that the
+// other nodes cannot be told.
 func (r *Router) Set(ctx context.Context, q Request) (Entry, error) {
 	r.moving.Lock()
 	defer r.moving.Unlock()
+	if err := r.lookAt(ctx, q.App); err != nil {
+		return Entry{}, err
+	}
 	m, objections, err := r.plan(ctx, q)
 	if err != nil {
 		return Entry{}, err
@@ -170,7 +208,15 @@ func (r *Router) Set(ctx context.Context, q Request) (Entry, error) {
 		return Entry{}, &Refused{Move: m, Objections: objections}
 	}
 	e := Entry{At: r.settings.Now(), Who: q.Who, Why: q.Why, Move: m, Overridden: objections}
-	return e, r.commit(&e)
+	return e, r.commit(ctx, &e)
+}
+
+// lookAt learns what other nodes have done with an app, if there are any.
+func (r *Router) lookAt(ctx context.Context, app string) error {
+	if _, ok := r.settings.Apps.ByID(app); !ok || r.settings.Shared == nil {
+		return nil
+	}
+	return r.look(ctx, app)
 }
 
 // plan checks a request and asks the gate about the move.
@@ -219,11 +265,15 @@ type Undo struct {
 }
 
 // Rollback takes back the last move of a scope that has not been taken back:
-// each further call goes one move further. No gate is asked. It returns
-// ErrNothing when none is left.
-func (r *Router) Rollback(_ context.Context, u Undo) (Entry, error) {
+// each further call goes one move further, whichever node it is made on. No
+// gate is asked. It returns ErrNothing when none is left, and ErrOvertaken and
+// ErrAway as Set does.
+func (r *Router) Rollback(ctx context.Context, u Undo) (Entry, error) {
 	r.moving.Lock()
 	defer r.moving.Unlock()
+	if err := r.lookAt(ctx, u.App); err != nil {
+		return Entry{}, err
+	}
 	app, ok := r.settings.Apps.ByID(u.App)
 	if !ok {
 		return Entry{}, fmt.Errorf("%w: %q", ErrNoApp, u.App)
@@ -244,13 +294,13 @@ func (r *Router) Rollback(_ context.Context, u Undo) (Entry, error) {
 		At: r.settings.Now(), Who: u.Who, Why: u.Why, New: last.New, Undoes: last.Seq,
 		Move: Move{App: u.App, Channels: u.Channels, From: now, To: last.From},
 	}
-	return e, r.commit(&e)
+	return e, r.commit(ctx, &e)
 }
 
 // last finds the latest entry of a scope that is neither a rollback nor has
 // been taken back, since the configuration last overtook the scope.
 func (r *Router) last(u Undo) (Entry, error) {
-	entries, err := r.journal.entries(u.App)
+	entries, err := r.History(u.App)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -272,8 +322,14 @@ func (r *Router) last(u Undo) (Entry, error) {
 	return done[len(done)-1], nil
 }
 
-// History returns an app's moves, oldest first; those of all apps for "".
-func (r *Router) History(app string) ([]Entry, error) { return r.journal.entries(app) }
+// History returns an app's moves, on whichever node they were made, and this
+// node's notes, oldest first; those of all apps for "".
+func (r *Router) History(app string) ([]Entry, error) {
+	if r.settings.Shared != nil {
+		return r.sharedHistory(app)
+	}
+	return r.journal.entries(app)
+}
 
 // Note journals something that happened to an app, or to channels of it, and
 // that is no move: nothing undoes it.
@@ -292,7 +348,7 @@ func (r *Router) Note(app, channels, who, what string) error {
 // Left returns when the last of an app's moves was made, which is when it left
 // the vendor if it has; moved is false when it never moved.
 func (r *Router) Left(app string) (at time.Time, moved bool, err error) {
-	entries, err := r.journal.entries(app)
+	entries, err := r.History(app)
 	for _, e := range entries {
 		if e.Note == "" && e.Who != configuration {
 			at, moved = e.At, true
@@ -317,12 +373,15 @@ func (r *Router) state(app *proxy.App, channels string) (s State, ok bool) {
 }
 
 // commit writes a move and puts it into force. moving is held.
-func (r *Router) commit(e *Entry) error {
+func (r *Router) commit(ctx context.Context, e *Entry) error {
 	app, ok := r.settings.Apps.ByID(e.App)
 	if !ok {
 		return fmt.Errorf("%w: %q", ErrNoApp, e.App)
 	}
 	o := r.outcome(app, e)
+	if r.settings.Shared != nil {
+		return r.share(ctx, e, o)
+	}
 	if err := r.journal.append(e, o); err != nil {
 		return err
 	}
@@ -332,7 +391,7 @@ func (r *Router) commit(e *Entry) error {
 	} else {
 		overrides[e.App] = insert(overrides[e.App], *o)
 	}
-	r.swap(overrides)
+	r.swap(overrides, nil)
 	r.log(*e)
 	return nil
 }
@@ -358,8 +417,8 @@ func (r *Router) outcome(app *proxy.App, e *Entry) *override {
 	return o
 }
 
-func (r *Router) swap(overrides map[string][]override) {
-	close(r.current.Swap(newTable(r.settings.Apps.All(), overrides)).changed)
+func (r *Router) swap(overrides map[string][]override, records map[string][]record) {
+	close(r.current.Swap(newTable(r.settings.Apps.All(), overrides, records)).changed)
 }
 
 func (r *Router) log(e Entry) {

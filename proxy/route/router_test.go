@@ -48,6 +48,7 @@ type fixture struct {
 	db       *bbolt.DB
 	registry *apps.Registry
 	gate     route.Gate
+	shared   route.Shared // nil: this is the only node
 	router   *route.Router
 }
 
@@ -71,7 +72,7 @@ func (f *fixture) start() {
 	}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.router, err = route.New(route.Settings{
-		DB: f.db, Apps: f.registry, Gate: f.gate, Now: func() time.Time { now = now.Add(time.Hour); return now }, Log: zerolog.Nop(),
+		DB: f.db, Apps: f.registry, Gate: f.gate, Shared: f.shared, Now: func() time.Time { now = now.Add(time.Hour); return now }, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -52,6 +52,8 @@ type Backend struct {
 	Rates *Rates
 	// Owners are the nodes that speak for channels of backends.
 	Owners *Owners
+	// Moves are the moves of apps from stage to stage, on all nodes.
+	Moves *Moves
 
 	client client
 }
@@ -68,9 +70,10 @@ func New(s Settings) (*Backend, error) {
 	broker := newBroker(s, client)
 	ledger := newLedger(s, client)
 	ledger.moved = broker.relink
+	k := keys{s.Prefix}
 	return &Backend{
-		Broker: broker, Ledger: ledger, Told: &Told{keys{s.Prefix}, client}, Rates: &Rates{keys{s.Prefix}, client},
-		Owners: &Owners{keys{s.Prefix}, client, ledger}, client: client,
+		Broker: broker, Ledger: ledger, Told: &Told{k, client}, Rates: &Rates{k, client}, Moves: &Moves{k, client},
+		Owners: &Owners{k, client, ledger}, client: client,
 	}, nil
 }
 

@@ -15,7 +15,7 @@
 //     was away.
 //   - lease.go, recover.go, reap.go: a node's lease, what it does after Redis was
 //     away, and how the entries of dead nodes are removed.
-//   - rates.go, departures.go: what else nodes share, without a lease.
+//   - rates.go, departures.go, moves.go: what else nodes share, without a lease.
 //   - keys.go, frame.go: names of keys, and events as they travel.
 //
 // # Leases

@@ -24,6 +24,7 @@ import (
 //	<bucket>k:<channel>  the event that a cache channel keeps
 //	<bucket>w            set of what webhook receivers were told to be there
 //	<bucket>r            when the app's share of publishes is whole again
+//	<bucket>m            sorted set of the app's moves from stage to stage
 //
 // Pub/sub channels are named in the same way:
 //
@@ -90,6 +91,9 @@ func (k keys) ownChannel(node uint64, t proxy.Topic) string {
 
 // share is the key of what an app may still do in this second.
 func (k keys) share(app string) string { return k.bucket(app, 0) + "r" }
+
+// moves is the key of an app's moves.
+func (k keys) moves(app string) string { return k.bucket(app, 0) + "m" }
 
 // told is the key of what webhook receivers were told of a bucket.
 func (k keys) told(t proxy.Topic) string { return k.bucketOf(t) + "w" }

@@ -36,6 +36,8 @@ var (
 	ownText string
 	//go:embed scripts/disown.lua
 	disownText string
+	//go:embed scripts/move.lua
+	moveText string
 
 	joinScript    = redis.NewScript(joinText)
 	leaveScript   = redis.NewScript(leaveText)
@@ -51,4 +53,5 @@ var (
 	takeScript    = redis.NewScript(takeText)
 	ownScript     = redis.NewScript(ownText)
 	disownScript  = redis.NewScript(disownText)
+	moveScript    = redis.NewScript(moveText)
 )
