@@ -128,7 +128,7 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 	if g.inventory, err = inventory.New(inventory.Settings{DB: g.db, Log: o.log}); err != nil {
 		return nil, err
 	}
-	if err = g.newShadow(o); err != nil {
+	if err = g.newShadow(o, node); err != nil {
 		return nil, err
 	}
 	g.bridge = upstream.NewFeed(bridgeQueue)
@@ -196,7 +196,7 @@ const feedQueue = 1024
 
 // newShadow makes the comparator and the plugin host. What the plugins see
 // goes to the comparator and to the console, not to the plugins again.
-func (g *gateway) newShadow(o gatewayOptions) error {
+func (g *gateway) newShadow(o gatewayOptions, node uint64) error {
 	journal, err := shadow.NewJournal(g.db)
 	if err != nil {
 		return err
@@ -213,7 +213,6 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 	if err != nil {
 		return err
 	}
-	g.warnOfBridges()
 	name, err := gatewayName(g.config, g.db)
 	if err != nil {
 		return err
@@ -222,7 +221,7 @@ func (g *gateway) newShadow(o gatewayOptions) error {
 		Bindings: host.BindingsOf(g.config.Apps), Executable: executable, Builtins: builtinPlugins(), Lock: lock, Gateway: name,
 		Apps: g.apps.ByID, Publish: g.publishInbound,
 		Members:  func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) { return g.engine.Members(ctx, t) },
-		Channels: g.occupiedChannels,
+		Channels: g.occupiedChannels, Owners: g.owners(), Node: node,
 		Out: tap.New(
 			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},

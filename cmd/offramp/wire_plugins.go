@@ -14,7 +14,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/offramp/offramp/configs"
-	"github.com/offramp/offramp/plugins/host"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
@@ -33,18 +32,13 @@ func (g *gateway) publishInbound(ctx context.Context, ev *proxy.Event) error {
 	})
 }
 
-// warnOfBridges says what a bridge does where there are other nodes: each of
-// them has one of its own.
-func (g *gateway) warnOfBridges() {
+// owners has one node bring in what several nodes' bridges observe; nil:
+// there is one node.
+func (g *gateway) owners() proxy.Owners {
 	if g.cluster == nil {
-		return
+		return nil
 	}
-	for _, b := range host.BindingsOf(g.config.Apps) {
-		if b.Backend.Role == proxy.RoleBridge {
-			g.log.Warn().Str("app", b.App).Str("backend", b.Backend.Name).
-				Msg("a bridge is for one node: with cluster.redis, clients get an event of the backend once for each node that observes its channel")
-		}
-	}
+	return g.cluster.Owners
 }
 
 // occupiedChannels returns the channels of an app that have subscribers.

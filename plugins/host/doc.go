@@ -19,6 +19,7 @@
 //     interest.go)
 //   - inlet: what a bridge brings to clients, and what ends its loops (inlet.go,
 //     echoes.go, breaker.go)
+//   - custody: which of several nodes brings it in (custody.go, share.go)
 //   - roll: who is on presence channels (roll.go); asking who is (query.go)
 //   - process: the executable and its surroundings (process.go, lock.go, log.go)
 package host

@@ -17,6 +17,7 @@ import (
 type Host struct {
 	links    []*link
 	byApp    map[string][]*link
+	shares   bool                // it must be told what other nodes publish
 	breakers map[string]*breaker // by app id: one for all of its bridges
 }
 
@@ -40,6 +41,7 @@ func New(s Settings) (*Host, error) {
 		}
 		if b.Backend.Role == proxy.RoleBridge {
 			l.inlet = newInlet(l, h.breakerOf(s, b.App))
+			h.shares = h.shares || l.shared()
 		}
 		h.links = append(h.links, l)
 		h.byApp[b.App] = append(h.byApp[b.App], l)
@@ -70,7 +72,11 @@ func (h *Host) Run(ctx context.Context) error {
 
 // Kinds returns the kinds of record that a host wants to be offered.
 func (h *Host) Kinds() proxy.Kinds {
-	return proxy.KindsOf(proxy.KindPublished, proxy.KindSubscribed, proxy.KindUnsubscribed, proxy.KindOccupied, proxy.KindVacated)
+	kinds := proxy.KindsOf(proxy.KindPublished, proxy.KindSubscribed, proxy.KindUnsubscribed, proxy.KindOccupied, proxy.KindVacated)
+	if h.shares {
+		kinds |= proxy.KindsOf(proxy.KindDelivered)
+	}
+	return kinds
 }
 
 // Offer implements proxy.Sink. It reports false when a backend's queue was

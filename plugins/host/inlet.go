@@ -33,6 +33,7 @@ const (
 	withheldInvalid  = "invalid"  // the app's limits, or what clients can read
 	withheldOverflow = "overflow" // more at a time than clients are given
 	withheldFailed   = "failed"   // the gateway could not publish it
+	withheldNode     = "node"     // another node brings it in
 )
 
 // inlet brings to the gateway's clients what a backend delivers. What went
@@ -45,6 +46,7 @@ type inlet struct {
 	breaker *breaker
 	queue   chan *proxy.Event
 	echoes  *echoes
+	custody *custody // of the channels that several nodes observe; nil: there is one node
 	// guessing: the backend neither leaves out nor marks what went out from
 	// here.
 	guessing atomic.Bool
@@ -58,9 +60,13 @@ type inlet struct {
 }
 
 func newInlet(l *link, b *breaker) *inlet {
-	return &inlet{
+	in := &inlet{
 		link: l, breaker: b, queue: make(chan *proxy.Event, inboundQueue), echoes: newEchoes(), withheld: map[string]uint64{},
 	}
+	if l.settings.Owners != nil {
+		in.custody = newCustody()
+	}
+	return in
 }
 
 // meet learns how the plugin that runs now keeps echoes away.
@@ -70,6 +76,10 @@ func (in *inlet) meet(d translators.Description) {
 	}
 	marked := d.Features[translators.FeatureIdentity].Level >= translators.Emulated
 	in.guessing.Store(d.Echo == translators.EchoNone || d.Echo == translators.EchoTagged && !marked)
+	if in.custody != nil && !marked {
+		in.link.log.Warn().Msg("this backend's messages carry no origin: a bridge to it is for one node, as with cluster.redis the other " +
+			"nodes bring in again what one has sent there")
+	}
 }
 
 // handed notes items on their way to the backend.
@@ -209,6 +219,10 @@ func (in *inlet) event(e translators.Envelope) *proxy.Event {
 
 // run publishes what was taken, in its order, until ctx ends.
 func (in *inlet) run(ctx context.Context) {
+	if in.custody != nil {
+		in.share(ctx)
+		return
+	}
 	for {
 		select {
 		case ev := <-in.queue:

@@ -228,6 +228,14 @@ func (b *book) asksFor(name protocol.ChannelName) bool {
 	return c != nil && c.asked
 }
 
+// sees reports whether the plugin observes a channel.
+func (b *book) sees(name protocol.ChannelName) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.channels[name]
+	return c != nil && c.attached
+}
+
 func (b *book) isObserving() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

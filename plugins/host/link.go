@@ -104,7 +104,13 @@ func (l *link) offer(r proxy.Record) bool {
 	if r.Kind == proxy.KindSubscribed || r.Kind == proxy.KindUnsubscribed {
 		l.roll.take(r, now)
 	}
-	if !l.carries(r) {
+	if l.shared() && r.Leg == proxy.LegEngine {
+		l.inlet.attend(r, now)
+	}
+	if r.Kind == proxy.KindDelivered {
+		return true
+	}
+	if !l.carries(r) || l.shared() && r.Kind != proxy.KindPublished {
 		return true
 	}
 	if l.inlet != nil && r.Kind != proxy.KindPublished && r.Leg != proxy.LegEngine {
@@ -133,6 +139,9 @@ func (l *link) carries(r proxy.Record) bool {
 	return r.Topic.Channel != "" && l.takes(r.Topic.Channel)
 }
 
+// shared reports whether other nodes bring in what this backend delivers, too.
+func (l *link) shared() bool { return l.inlet != nil && l.inlet.custody != nil }
+
 // takes reports whether a channel is the backend's.
 func (l *link) takes(channel protocol.ChannelName) bool { return l.rules.Load().Takes(channel) }
 
@@ -149,7 +158,7 @@ func (l *link) rebind(channels []string, sample float64, occupied []protocol.Cha
 	now := time.Now()
 	l.book.restrict(after.Takes, now)
 	for _, name := range occupied {
-		if after.Takes(name) {
+		if after.Takes(name) && (!l.shared() || l.inlet.custody.here(name)) {
 			l.book.occupy(name, true, now)
 		}
 	}

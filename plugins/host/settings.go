@@ -30,7 +30,12 @@ type Settings struct {
 	// Channels returns the channels of an app that have subscribers, of which
 	// a backend may be given some by a reload.
 	Channels func(ctx context.Context, app string) ([]protocol.ChannelName, error)
-	Log      zerolog.Logger
+	// Owners has one node bring in what several nodes' bridges observe, and
+	// Node is this one's number, as in the ids of its events. Nil: there is one
+	// node.
+	Owners proxy.Owners
+	Node   uint64
+	Log    zerolog.Logger
 	// Lock pins the checksums of plugin executables; nil: none is pinned.
 	Lock *Lock
 	// Gateway marks this deployment's messages on backends: no other gateway of

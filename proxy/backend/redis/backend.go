@@ -50,6 +50,8 @@ type Backend struct {
 	Told *Told
 	// Rates are shared by all nodes.
 	Rates *Rates
+	// Owners are the nodes that speak for channels of backends.
+	Owners *Owners
 	// Moves are the moves of apps from stage to stage, on all nodes.
 	Moves *Moves
 
@@ -70,7 +72,8 @@ func New(s Settings) (*Backend, error) {
 	ledger.moved = broker.relink
 	k := keys{s.Prefix}
 	return &Backend{
-		Broker: broker, Ledger: ledger, Told: &Told{k, client}, Rates: &Rates{k, client}, Moves: &Moves{k, client}, client: client,
+		Broker: broker, Ledger: ledger, Told: &Told{k, client}, Rates: &Rates{k, client}, Moves: &Moves{k, client},
+		Owners: &Owners{k, client, ledger}, client: client,
 	}, nil
 }
 

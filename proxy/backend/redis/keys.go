@@ -39,6 +39,13 @@ func (k keys) leases() string          { return k.prefix + "{nodes}leases" }
 func (k keys) dead(node string) string { return k.prefix + "{nodes}x:" + node }
 func (k keys) apps(node string) string { return k.prefix + "{nodes}apps:" + node }
 
+// owner is the key of the lease that owns a topic of a backend's. It is where
+// the leases are, which say whether that one still holds. No backend's name
+// has a colon in it.
+func (k keys) owner(t proxy.Topic, backend string) string {
+	return k.prefix + "{nodes}own:" + strconv.Itoa(len(t.App)) + ":" + t.App + ":" + backend + ":" + string(t.Channel)
+}
+
 // bucket returns what all keys of a bucket begin with.
 func (k keys) bucket(app string, number int) string {
 	return k.prefix + "{" + strconv.Itoa(len(app)) + ":" + app + ":" + strconv.Itoa(number) + "}"

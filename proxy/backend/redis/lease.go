@@ -116,12 +116,17 @@ func (l *Ledger) identify(ctx context.Context) (string, error) {
 func (l *Ledger) renew(ctx context.Context, lease string, begin bool) (state int, expired []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	asked := time.Now()
 	answer, err := beatScript.Run(ctx, l.client, []string{l.keys.leases(), l.keys.dead(lease)}, lease, l.settings.Lease.Milliseconds(), flag(begin)).Slice()
 	if err != nil {
 		return 0, nil, fmt.Errorf("renew the lease: %w", err)
 	}
 	if n, ok := answer[0].(int64); ok {
 		state = int(n)
+	}
+	l.term.Store(nil)
+	if state > 0 {
+		l.term.Store(&term{lease, asked.Add(l.settings.Lease / 2)})
 	}
 	if len(answer) > 1 {
 		expired = texts(answer[1])
@@ -190,6 +195,7 @@ func (l *Ledger) load(ctx context.Context) error {
 func (l *Ledger) quit() error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	l.term.Store(nil)
 	l.epoch.Lock()
 	defer l.epoch.Unlock()
 	if !l.exact {

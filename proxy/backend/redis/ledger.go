@@ -22,9 +22,10 @@ type Ledger struct {
 	moved    func() // Redis is another server than before
 	log      zerolog.Logger
 
-	failed chan struct{} // capacity 1: an exchange has failed
-	reaped atomic.Uint64 // entries of dead nodes removed here
-	fenced atomic.Uint64 // how often this node was taken for dead
+	failed chan struct{}        // capacity 1: an exchange has failed
+	reaped atomic.Uint64        // entries of dead nodes removed here
+	fenced atomic.Uint64        // how often this node was taken for dead
+	term   atomic.Pointer[term] // what Owners goes by; nil: there is none
 
 	// epoch is held for reading during each exchange on a channel, and for
 	// writing while the lease is exchanged for another.

@@ -30,6 +30,7 @@ func (k *keeper) retellAll(ctx context.Context, back func(proxy.Change)) error {
 		if _, _, err := k.renew(ctx, old, true); err != nil { // the others reap it if this node dies now
 			return err
 		}
+		k.term.Store(nil) // what was owned under it may be forgotten
 		k.stale = append(k.stale, old)
 	}
 	if err := k.change(ctx); err != nil {

@@ -32,6 +32,10 @@ var (
 	lastText string
 	//go:embed scripts/take.lua
 	takeText string
+	//go:embed scripts/own.lua
+	ownText string
+	//go:embed scripts/disown.lua
+	disownText string
 	//go:embed scripts/move.lua
 	moveText string
 
@@ -47,5 +51,7 @@ var (
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)
 	takeScript    = redis.NewScript(takeText)
+	ownScript     = redis.NewScript(ownText)
+	disownScript  = redis.NewScript(disownText)
 	moveScript    = redis.NewScript(moveText)
 )
