@@ -73,6 +73,39 @@ func (p *publisher) stop() {
 	p.done.Wait()
 }
 
+// sessions returns all connections that heard the news, as they are now.
+func (p *publisher) sessions() (all []clientSession) {
+	for _, r := range p.world.all() {
+		if !slices.Contains(r.channels, news) {
+			continue
+		}
+		r.mu.Lock()
+		for _, s := range r.sessions {
+			all = append(all, clientSession{node: s.node, heard: s.heard, news: slices.Clone(s.news), ended: s.ended, code: s.code})
+		}
+		r.mu.Unlock()
+	}
+	return all
+}
+
+// missing counts the accepted events that did not come to a client that
+// stayed, and reports the first of them.
+func (p *publisher) missing(sessions []clientSession, cutOff []int, report func(string, ...any)) (missing int) {
+	for _, s := range sessions {
+		for n, e := range p.list {
+			stayed := s.ended.IsZero() || s.code == protocol.CodeReconnect && s.ended.Sub(e.ended) > time.Second
+			due := e.err == nil && e.began.After(s.heard) && !s.heard.IsZero() && stayed && !slices.Contains(cutOff, s.node)
+			if !due || times(s.news, strconv.Itoa(n)) > 0 {
+				continue
+			}
+			if missing++; missing < 10 {
+				report("event %d, accepted by node %d at %v, never came to a client of node %d", n, e.node, e.began.Format("05.000"), s.node)
+			}
+		}
+	}
+	return missing
+}
+
 // check compares what clients were sent with what was published: each
 // accepted event once to every client that stayed, no event twice, and all in
 // one order. Events that others accept while a node is cut off, or cannot yet
@@ -88,30 +121,24 @@ func (p *publisher) check(cutOff ...int) {
 		}
 	}
 	t.Logf("%d of %d events were accepted", accepted, len(p.list))
-	var sessions []*clientSession
-	for _, r := range p.world.all() {
-		if slices.Contains(r.channels, news) {
-			sessions = append(sessions, r.sessions...)
+	// What was accepted last may still be on its way.
+	sessions, missing := p.sessions(), 0
+	for deadline := time.Now().Add(20 * time.Second); ; sessions = p.sessions() {
+		if missing = p.missing(sessions, cutOff, func(string, ...any) {}); missing == 0 || time.Now().After(deadline) {
+			break
 		}
-	}
-	missing := 0
-	for _, s := range sessions {
-		for n, e := range p.list {
-			got := times(s.news, strconv.Itoa(n))
-			stayed := s.ended.IsZero() || s.code == protocol.CodeReconnect && s.ended.Sub(e.ended) > time.Second
-			due := e.err == nil && e.began.After(s.heard) && !s.heard.IsZero() && stayed && !slices.Contains(cutOff, s.node)
-			if got > 1 {
-				t.Errorf("event %d came %d times to a client of node %d", n, got, s.node)
-			}
-			if due && got == 0 {
-				if missing++; missing < 10 {
-					t.Errorf("event %d, accepted by node %d at %v, never came to a client of node %d", n, e.node, e.began.Format("05.000"), s.node)
-				}
-			}
-		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	if missing > 0 {
+		p.missing(sessions, cutOff, t.Errorf)
 		t.Errorf("%d events were lost", missing)
+	}
+	for _, s := range sessions {
+		for n := range p.list {
+			if got := times(s.news, strconv.Itoa(n)); got > 1 {
+				t.Errorf("event %d came %d times to a client of node %d", n, got, s.node)
+			}
+		}
 	}
 	for i, a := range sessions {
 		rank := make(map[string]int, len(a.news))
