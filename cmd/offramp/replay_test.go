@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
 	"github.com/offramp/offramp/shadow/capture"
@@ -87,7 +89,7 @@ func TestARecordingGivesTheSameReportEachTime(t *testing.T) {
 				t.Fatalf("exit status %d, want %d for not ready: %s", code, exitFailed, problems)
 			}
 			if second, _, _ := execute(t.Context(), "", "replay", path, "--format", "json"); first != second {
-				t.Error("two replays of one recording differ")
+				t.Errorf("two replays of one recording differ: %s", cmp.Diff(first, second))
 			}
 			var r struct {
 				Pairs []struct{ Total map[string]any }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -108,6 +109,9 @@ func (b blocks) designEffect(of classes, q float64) float64 {
 			parts = append(parts, [2]float64{float64(n), float64(x)})
 		}
 	}
+	// A sum of floating-point numbers depends on their order, and a report is
+	// the same each time.
+	slices.SortFunc(parts, func(x, y [2]float64) int { return slices.Compare(x[:], y[:]) })
 	return ratioEffect(parts, float64(total), float64(later)/float64(total))
 }
 
