@@ -42,14 +42,16 @@ type tap struct {
 	on     map[protocol.ChannelName]bool    // asked for on this connection
 	socket protocol.SocketID                // empty: not connected
 	asks   map[protocol.ChannelName]bool    // cache channels whose kept event is still to come
+	hears  map[protocol.ChannelName]bool    // confirmed on this connection
 	told   map[protocol.ChannelName]chan struct{}
+	late   bool // somebody has waited in vain, and nothing was confirmed since
 }
 
 func newTap(r *Relay, app string, seen func(context.Context, serverFrame)) *tap {
 	return &tap{
 		relay: r, app: app, seen: seen, says: make(chan *proxy.Event, queuedSays), wake: make(chan struct{}, 1),
 		wanted: make(map[protocol.ChannelName]*string), on: make(map[protocol.ChannelName]bool),
-		asks: make(map[protocol.ChannelName]bool), told: make(map[protocol.ChannelName]chan struct{}),
+		asks: make(map[protocol.ChannelName]bool), hears: make(map[protocol.ChannelName]bool), told: make(map[protocol.ChannelName]chan struct{}),
 	}
 }
 
@@ -211,6 +213,7 @@ func (t *tap) connected(id protocol.SocketID) {
 	t.socket = id
 	clear(t.on)
 	clear(t.asks)
+	clear(t.hears)
 	t.nudge()
 }
 
@@ -223,6 +226,7 @@ func (t *tap) resubscribe(app *proxy.App, v *vendorConn) error {
 		}
 		t.mu.Lock()
 		delete(t.on, channel)
+		delete(t.hears, channel)
 		t.mu.Unlock()
 	}
 	for _, sub := range join {

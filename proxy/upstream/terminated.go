@@ -117,7 +117,7 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 func (c *terminated) join(channel protocol.ChannelName, frame []byte) {
 	joined := func() {}
 	if b := c.relay.bridgeOf(c.app.ID); b != nil {
-		joined = b.learn(channel)
+		joined = b.listen(channel)
 	}
 	c.conn.Handle(frame)
 	joined()
