@@ -33,9 +33,9 @@ const (
 // custody has each event of a backend published by one node, where several
 // observe its channel. The first that sees an event on the channel becomes its
 // owner and publishes; the others keep what they see until the owner's arrives
-// here, and go on from what is left when they become the owner. So a change of
-// owner loses nothing and publishes nothing twice. Events are known by what
-// they contain, and counted.
+// here, and go on from what is left when they become the owner. Events are known
+// by what they contain, and counted, so that a change of owner neither loses nor
+// repeats any; docs/translators.md names the exceptions.
 type custody struct {
 	prints prints
 
