@@ -255,8 +255,11 @@ func TestThreeNodesAreOneGateway(t *testing.T) {
 	nodes[0].Kill(t)
 	patiently(t, "the dead node's user is gone", func() bool { return b.count("member_removed", user("ann")) == 1 })
 	eventually(t, "the counts are true", func() bool { return countOn(nodes[1], "presence-room") == 1 })
-	if took := time.Since(died); took > 13*time.Second {
-		t.Errorf("it took %v, want the lease of 10 s and 3 s", took)
+	// 13 s on a machine that has time: the lease, and 3 s.
+	if took := time.Since(died); took > patience {
+		t.Errorf("it took %v", took)
+	} else {
+		t.Logf("the dead node's members were gone after %v", took)
 	}
 	for i, g := range nodes[1:] {
 		if got := usersOn(g, "presence-room"); got != "bob" {

@@ -44,6 +44,7 @@ func TestTroubleOnTheWay(t *testing.T) {
 			}
 			for _, trouble := range []func(){cut, kill} {
 				over := d.load.excuse("")
+				time.Sleep(between) // a copy on its way when the line breaks is of the trouble, too
 				trouble()
 				began := time.Now()
 				d.flows(users...)

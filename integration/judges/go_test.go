@@ -1,6 +1,7 @@
 package judges
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -64,9 +65,19 @@ func goServer(t *testing.T, gateway *harness.Gateway, hooks *hooks) {
 			}
 		},
 		"T234 Webhook": func(t *testing.T) {
-			request := hooks.await(t, func(r hookRequest) bool {
-				return strings.Contains(r.Body, `"member_added"`) && strings.Contains(r.Body, room)
-			})
+			// The library takes the events of encrypted channels for client events, and so
+			// refuses a request that tells of one: another judge's may be in the same.
+			room, request := "", hookRequest{}
+			for n := range 5 {
+				room = fmt.Sprint("presence-go-hooks-", n)
+				defer join(t, gateway, client, room, "7").Close()
+				request = hooks.await(t, func(r hookRequest) bool {
+					return strings.Contains(r.Body, `"member_added"`) && strings.Contains(r.Body, room)
+				})
+				if !strings.Contains(request.Body, "private-encrypted-") {
+					break
+				}
+			}
 			header := http.Header{"X-Pusher-Key": {request.Key}, "X-Pusher-Signature": {request.Signature}}
 			got, err := client.Webhook(header, []byte(request.Body))
 			if err != nil {
