@@ -48,12 +48,8 @@ func (e *Engine) fanOut(ch *channel, ev *proxy.Event) {
 	if e.wants(proxy.KindDelivered) {
 		mark = ev
 	}
-	except := e.excepted(ch, ev.Except)
-	receivers := ch.group.Append(e.flusher, frame, except, mark)
-	if except != nil {
-		receivers--
-	}
-	ch.tenant.deliveries.Add(uint64(max(receivers, 0)))
+	receivers := ch.group.Append(e.flusher, frame, e.excepted(ch, ev.Except), mark)
+	ch.tenant.deliveries.Add(uint64(receivers))
 	if cap(frame) <= maxPooled {
 		*buf = frame
 		frames.Put(buf)

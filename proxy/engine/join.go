@@ -40,10 +40,13 @@ func (e *Engine) joinHeld(app *proxy.App, c *Conn, ch *channel, m *protocol.Memb
 		sub.userID = m.UserID
 		success = protocol.AppendPresenceSucceeded(nil, ch.name, members)
 	}
-	here, miss := e.enroll(c, sub, success, members)
+	// Before the client can know that it is subscribed: what it then publishes
+	// with its socket id is not for itself. Whoever ends the subscription waits
+	// for the channel's turn.
 	c.mu.Lock()
 	c.joined.add(sub)
 	c.mu.Unlock()
+	here, miss := e.enroll(c, sub, success, members)
 	c.tenant.subscriptions.Add(1)
 	if here == 1 && !ch.hidden() {
 		ch.tenant.channels.Add(1)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/fanout"
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
@@ -170,4 +171,40 @@ func lastCount(t *testing.T, frames []string) int {
 	}
 	f.data(t, &data)
 	return data.Count
+}
+
+// TestAConfirmedClientIsExcluded: a client may publish with its socket id the
+// moment it is confirmed, and is not sent that itself.
+func TestAConfirmedClientIsExcluded(t *testing.T) {
+	n := run(t, nodeSettings{})
+	seen := &watchedOutlet{client: client{n: n}}
+	seen.see = func(frame string) {
+		if strings.Contains(frame, "subscription_succeeded") && n.excepted(n.tenant(testApp).find("private-a"), seen.conn.SocketID()) == nil {
+			t.Error("confirmed, and what it publishes would come back")
+		}
+		seen.confirmed = seen.confirmed || strings.Contains(frame, "subscription_succeeded")
+	}
+	conn, refused := n.Connect(n.app.Load(), proxy.Client{Key: testKey, Protocol: 7}, seen)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	seen.conn = conn
+	seen.subscribe("private-a", "")
+	if !seen.confirmed {
+		t.Error("not confirmed")
+	}
+}
+
+// watchedOutlet sees frames on the goroutine that sends them.
+type watchedOutlet struct {
+	client
+	see       func(frame string)
+	confirmed bool
+}
+
+func (o *watchedOutlet) Send(b *fanout.Batch, from int) bool {
+	for i := from; i < b.Len(); i++ {
+		o.see(string(b.Payload(i)))
+	}
+	return o.client.Send(b, from)
 }

@@ -101,7 +101,7 @@ func (g *Group) Leave(m *Member) (members int) {
 	m.left.Store(true)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if m.index >= len(g.members) || g.members[m.index] != m {
+	if !g.has(m) {
 		return len(g.members)
 	}
 	if g.walked {
@@ -121,9 +121,9 @@ func (g *Group) Leave(m *Member) (members int) {
 
 // Append queues a frame for every member but except, which may be nil. If
 // mark is not nil, the flusher's Delivered is told of it once the frame has
-// been handed to the members. Append reports how many members there are; with
-// none it does nothing.
-func (g *Group) Append(f *Flusher, payload []byte, except *Member, value any) (members int) {
+// been handed to the members. Append reports how many members the frame is
+// for; without members it does nothing.
+func (g *Group) Append(f *Flusher, payload []byte, except *Member, value any) (receivers int) {
 	g.mu.Lock()
 	for g.pending != nil && len(g.pending.batch.wire) >= maxPending {
 		g.awaitFlush()
@@ -140,21 +140,25 @@ func (g *Group) Append(f *Flusher, payload []byte, except *Member, value any) (m
 	frame := g.next
 	p.batch.add(payload)
 	g.next++
-	if except != nil {
+	receivers = len(g.members)
+	if except != nil && g.has(except) {
 		p.skips = append(p.skips, skip{except, frame})
+		receivers--
 	}
 	if value != nil {
 		p.marks = append(p.marks, mark{value, frame})
 	}
-	members = len(g.members)
 	enqueue := !g.queued
 	g.queued = true
 	g.mu.Unlock()
 	if enqueue {
 		f.enqueue(g)
 	}
-	return members
+	return receivers
 }
+
+// has reports whether m is a member now. g.mu is held.
+func (g *Group) has(m *Member) bool { return m.index < len(g.members) && g.members[m.index] == m }
 
 // awaitFlush releases mu until the pending frames have been taken.
 func (g *Group) awaitFlush() {

@@ -155,7 +155,7 @@ func (w *walk) report(l leg, delivered func(value any, receivers int, at time.Ti
 	}
 	for _, s := range w.skips {
 		if i := s.frame - l.first; s.frame >= l.first && i < uint64(l.frames) {
-			receivers[i]-- // wrong by one only if the excluded member has just left
+			receivers[i]--
 		}
 	}
 	now := time.Now()
