@@ -22,6 +22,7 @@ fi
 (cd bench/peers/centrifugo && go build -o "$out/centrifugo" github.com/centrifugal/centrifugo/v6)
 go build -o "$out/offramp" ./cmd/offramp
 go build -o "$out/floor" ./bench/floor
+go build -o "$out/sink" ./bench/sink
 go build -o "$out/suite" ./bench/suite
 
 ulimit -n "$(ulimit -Hn)"
@@ -29,5 +30,5 @@ user=
 [ "$(id -u)" -eq 0 ] || user=--map-root-user
 # shellcheck disable=SC2086 # empty or one word
 exec unshare $user --net sh -c 'ip link set lo up && exec "$@"' sh \
-  "$out/suite" -offramp "$out/offramp" -floor "$out/floor" -centrifugo "$out/centrifugo" \
+  "$out/suite" -offramp "$out/offramp" -floor "$out/floor" -sink "$out/sink" -centrifugo "$out/centrifugo" \
   -node bench/peers/node -results "$out/results.jsonl" "$@"

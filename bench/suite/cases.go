@@ -58,10 +58,17 @@ type bar struct {
 	atLeast bool
 	factor  float64
 	peer    string
+	server  string // that is to reach it
 }
 
-func atLeast(m metric, factor float64, peer string) bar { return bar{m, true, factor, peer} }
-func atMost(m metric, factor float64, peer string) bar  { return bar{m, false, factor, peer} }
+func atLeast(m metric, factor float64, peer string) bar { return bar{m, true, factor, peer, offramp} }
+func atMost(m metric, factor float64, peer string) bar  { return bar{m, false, factor, peer, offramp} }
+
+// of returns the bar for another server than Offramp alone.
+func (b bar) of(server string) bar {
+	b.server = server
+	return b
+}
 
 // benchCase is one row of the table.
 type benchCase struct {

@@ -46,11 +46,13 @@ func run(ctx context.Context) error {
 	generator := flag.Bool("generate", false, "be the generator: one job as JSON on standard input")
 	cases := flag.String("cases", ".", "regular expression for the cases to run")
 	curves := flag.Bool("curves", false, "run the curves of how Offramp's cost grows instead of the table")
+	mirroring := flag.Bool("mirroring", false, "run what backends cost the gateway and its clients instead of the table")
 	servers := flag.String("servers", "", "servers to run, separated by commas (default: all of each case)")
 	flag.IntVar(&s.runs, "runs", 5, "runs of each server in each case")
 	flag.IntVar(&s.attempts, "attempts", 3, "how often to try each until other work on the machine does not disturb it")
 	flag.BoolVar(&s.short, "short", false, "one second of measuring, for a look rather than a result")
 	flag.StringVar(&s.programs.offramp, "offramp", "./offramp", "the gateway's binary")
+	flag.StringVar(&s.programs.sink, "sink", "", "the binary of the plugin without a backend")
 	flag.StringVar(&s.programs.floor, "floor", "", "the floor program's binary")
 	flag.StringVar(&s.programs.centrifugo, "centrifugo", "", "Centrifugo's binary")
 	flag.StringVar(&s.programs.node, "node", "", "folder with the Node peers installed")
@@ -76,6 +78,9 @@ func run(ctx context.Context) error {
 	s.only, s.log, s.cases = only, os.Stderr, allCases()
 	if *curves {
 		s.cases = curveCases()
+	}
+	if *mirroring {
+		s.cases = mirroringCases()
 	}
 	if *servers != "" {
 		s.servers = strings.Split(*servers, ",")

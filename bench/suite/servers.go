@@ -18,7 +18,7 @@ import (
 
 // programs says where the servers' binaries are. An empty one is left out.
 type programs struct {
-	offramp, floor, centrifugo, node string
+	offramp, floor, centrifugo, node, sink string
 }
 
 const (
@@ -75,6 +75,9 @@ func (p programs) command(name, dir string) (*exec.Cmd, bench.Target, error) {
 	case offramp:
 		err := write(fmt.Sprintf(offrampConfig, filepath.Join(dir, "data")))
 		return exec.Command(p.offramp, "serve", "--config", file), t, err
+	case mirrored, shadowed, mirrorSlow, mirrorHung, mirrorFroze, mirrorKill, mirrorGreed:
+		text, err := p.withBackend(name, dir)
+		return exec.Command(p.offramp, "serve", "--config", file), t, errors.Join(err, write(text))
 	case soketi:
 		cmd := exec.Command("node", filepath.Join(p.node, "node_modules/.bin/soketi"), "start")
 		// It looks for its like by UDP broadcast, whatever the adapter:

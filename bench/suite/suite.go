@@ -88,8 +88,10 @@ func (s *suite) wants(name string) bool {
 		return s.programs.node != ""
 	case centrifugo:
 		return s.programs.centrifugo != ""
-	default:
+	case floorJoined, floorWrite:
 		return s.programs.floor != ""
+	default:
+		return s.programs.sink != ""
 	}
 }
 

@@ -28,7 +28,7 @@ func brief(l line) string {
 }
 
 func findCase(name string) (benchCase, bool) {
-	for _, c := range append(allCases(), curveCases()...) {
+	for _, c := range everyCase() {
 		if c.name == name {
 			return c, true
 		}
@@ -44,7 +44,7 @@ func report(w io.Writer, lines []line) {
 
 // printTable prints medians with their ranges, and how the bars stand.
 func printTable(w io.Writer, lines []line) {
-	for _, c := range allCases() {
+	for _, c := range slices.Concat(allCases(), mirroringCases()) {
 		results := map[string][]line{}
 		for _, l := range lines {
 			if l.Case == c.name {
@@ -106,14 +106,17 @@ func wrongDeliveries(runs []line) int64 {
 }
 
 func printBars(w io.Writer, c benchCase, results map[string][]line) {
-	own := results[offramp]
-	if len(own) == 0 {
-		return
-	}
 	fmt.Fprintln(w)
 	for _, b := range c.bars {
+		own := results[b.server]
+		if len(own) == 0 {
+			continue
+		}
 		got, want := median(sorted(b.metric, own)), b.factor
-		text := fmt.Sprintf("%s %s", heading(b.metric), relation(b.atLeast)+" "+figure(b.factor))
+		text := fmt.Sprintf("%s %s %s", heading(b.metric), relation(b.atLeast), figure(b.factor))
+		if b.server != offramp {
+			text = b.server + ": " + text
+		}
 		if b.peer != "" {
 			if len(results[b.peer]) == 0 {
 				continue

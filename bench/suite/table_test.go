@@ -71,7 +71,7 @@ func TestFigure(t *testing.T) {
 // TestCases: every case can be run, and its bars name servers that run in it.
 func TestCases(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range append(allCases(), curveCases()...) {
+	for _, c := range everyCase() {
 		if seen[c.name] {
 			t.Errorf("two cases are called %s", c.name)
 		}
