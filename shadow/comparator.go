@@ -61,9 +61,9 @@ var watched = proxy.KindsOf(
 	proxy.KindConnected, proxy.KindDisconnected,
 )
 
-// Run compares until ctx ends, and then writes what it has to the journal. It
-// does not close what is still open: call Settle first where the end of the
-// traffic is known.
+// Run compares until ctx ends. Then it closes what is still open, and writes
+// all it has to the journal: an event that has not arrived by then is unknown.
+// Call Settle first where the end of the traffic is known.
 func (c *Comparator) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -71,6 +71,7 @@ func (c *Comparator) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			c.drain()
+			c.close(false)
 			return c.save(true)
 		case <-c.queue.ready:
 			c.drain()
@@ -116,10 +117,14 @@ func (c *Comparator) sweep(now time.Time) {
 func (c *Comparator) Settle(ctx context.Context) error {
 	err := c.awaitQuiet(ctx)
 	c.drain()
+	c.close(err == nil)
+	return err
+}
+
+func (c *Comparator) close(quiet bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.state.closeAll(time.Now().UnixNano(), err == nil)
-	return err
+	c.state.closeAll(time.Now().UnixNano(), quiet)
 }
 
 func (c *Comparator) awaitQuiet(ctx context.Context) error {

@@ -101,6 +101,39 @@ func TestRunClosesComparisonsByItself(t *testing.T) {
 	})
 }
 
+// TestWhatIsOpenAtTheEndIsKept ends a comparator amid traffic: what both legs
+// have shown counts after the restart, and what one has not is unknown.
+func TestWhatIsOpenAtTheEndIsKept(t *testing.T) {
+	j := openJournal(t)
+	synctest.Test(t, func(t *testing.T) {
+		comparator := func() *Comparator {
+			c, err := New(Settings{Apps: testApps(false), Journal: j, Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		c := comparator()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		for seq := range uint64(10) {
+			exchange(c, seq+1, time.Millisecond)
+			time.Sleep(2 * time.Millisecond)
+		}
+		exchange(c, 11, time.Minute)
+		time.Sleep(100 * time.Millisecond)
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if got, want := found(summed(comparator().Snapshot(testApp, time.Time{}))), (foretold{Expected: 10, Matched: 10, Unknown: 1}); got != want {
+			t.Errorf("after a restart: %+v, want %+v", got, want)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestFullQueueDropsAndMakesUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := New(Settings{Config: Config{Queue: 3}, Apps: testApps(false), Log: zerolog.Nop()})
