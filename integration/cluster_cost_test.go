@@ -60,7 +60,7 @@ func (l *ledger) note(line string) {
 		return
 	case strings.Contains(line, "lua] "), strings.Contains(line, "{nodes}"): // leases
 		return
-	case command == "info", command == "ping", command == "script", command == "client":
+	case command == "info", command == "ping", command == "time", command == "script", command == "client":
 		return
 	case command == "eval":
 		return // evalsha before it was counted, and was not known yet
@@ -135,9 +135,9 @@ func TestWhatIsAskedOfRedis(t *testing.T) {
 	l.costs("a further one", cost{"evalsha": 1}, func() { b.join("private-a", "") })
 	publish(0, "private-a")() // the node subscribes to its own channel of the bucket
 	publish(1, "private-a")()
-	l.costs("an event of a node with subscribers", cost{"publish": 1}, publish(0, "private-a"))
+	l.costs("an event of a node with subscribers", cost{"evalsha": 1}, publish(0, "private-a"))
 	l.costs("an event of a node without", cost{"evalsha": 1}, publish(1, "private-a"))
-	l.costs("a client event", cost{"publish": 1}, func() {
+	l.costs("a client event", cost{"evalsha": 1}, func() {
 		send(t, a.conn, `{"event":"client-x","channel":"private-a","data":"1"}`)
 	})
 
@@ -147,13 +147,13 @@ func TestWhatIsAskedOfRedis(t *testing.T) {
 	l.costs("an event on it", cost{"evalsha": 1}, publish(0, "private-cache-a"))
 
 	a.join("presence-a", "a")
-	l.costs("the arrival of a user", cost{"evalsha": 3, "publish": 1}, func() { b.join("presence-a", "b") })
+	l.costs("the arrival of a user", cost{"evalsha": 4}, func() { b.join("presence-a", "b") })
 	l.costs("a further socket of a user", cost{"evalsha": 3}, func() { c.join("presence-a", "b") })
 	leave := func(who *clusterClient) func() {
 		return func() { send(t, who.conn, `{"event":"pusher:unsubscribe","data":{"channel":"presence-a"}}`) }
 	}
 	l.costs("the end of one of a user's sockets", cost{"evalsha": 2}, leave(c))
-	l.costs("the departure of a user", cost{"evalsha": 3, "publish": 1}, leave(b))
-	l.costs("the last subscription of a node", cost{"evalsha": 3, "publish": 1, "unsubscribe": 1}, leave(a))
+	l.costs("the departure of a user", cost{"evalsha": 4}, leave(b))
+	l.costs("the last subscription of a node", cost{"evalsha": 4, "unsubscribe": 1}, leave(a))
 	l.costs("a connection that ends without subscriptions", cost{}, func() { _ = d.conn.Close() })
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/offramp/offramp/configs"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/backend/redis"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // newCluster makes the tie to the other nodes. What it has to tell goes to
@@ -24,7 +25,8 @@ func (g *gateway) newCluster(node uint64) (*redis.Backend, error) {
 		Changed:  func(c proxy.Change) { g.engine.Apply(c) },
 		Returned: func() { g.engine.Resync() },
 		Told:     g.appIs(hasWebhooks),
-		Fenced:   func() { g.fenced() },
+		Fenced:   func() { g.awayFrom(g.engine.Fence()) },
+		Missed:   func(apps []string) { g.missed(apps) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cluster.redis: %w", err)
@@ -47,11 +49,23 @@ func redisServer(c *configs.Redis) (redis.Server, error) {
 	return s, nil
 }
 
-// fenced sends away the clients of a node that the others took for dead: what
-// they have been shown of presence since may be untrue. Clients come back at
-// once, to a node that has a lease again.
-func (g *gateway) fenced() {
-	tell := g.engine.Fence()
+// missed sends away the clients of apps of which this node may have missed
+// events: they come back at once, and look for themselves.
+func (g *gateway) missed(apps []string) {
+	g.awayFrom(func(ctx context.Context, over time.Duration) error {
+		for _, app := range apps {
+			if err := g.engine.Release(ctx, app, over, func(protocol.SocketID) bool { return true }); err != nil {
+				return fmt.Errorf("app %s: %w", app, err)
+			}
+		}
+		return nil
+	})
+}
+
+// awayFrom has clients told to come back, when what they were shown may be
+// untrue: those of a node that the others took for dead, or that has missed
+// something.
+func (g *gateway) awayFrom(tell func(ctx context.Context, over time.Duration) error) {
 	select {
 	case g.sendAway <- tell:
 	default: // not even those of several times before have been told: there is no time to spread it over
@@ -62,8 +76,8 @@ func (g *gateway) fenced() {
 // fenceOver is the time over which those clients are told.
 const fenceOver = time.Second
 
-// tellFenced tells them, until ctx ends.
-func (g *gateway) tellFenced(ctx context.Context) error {
+// tellAway tells them, until ctx ends.
+func (g *gateway) tellAway(ctx context.Context) error {
 	for {
 		select {
 		case tell := <-g.sendAway:
@@ -81,5 +95,5 @@ func (g *gateway) clusterParts() []func(context.Context) error {
 	if g.cluster == nil {
 		return nil
 	}
-	return []func(context.Context) error{g.cluster.Ledger.Run, g.tellFenced}
+	return []func(context.Context) error{g.cluster.Ledger.Run, g.tellAway}
 }

@@ -28,7 +28,10 @@ type Settings struct {
 	// Returned is called when events or presence may have been missed, and are
 	// there again.
 	Returned func()
-	Log      zerolog.Logger
+	// Missed is called with the apps of which events may have been missed here
+	// for good: their clients should begin anew.
+	Missed func(apps []string)
+	Log    zerolog.Logger
 }
 
 // DefaultLease is how long a node that says nothing is taken to live.

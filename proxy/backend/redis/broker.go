@@ -23,22 +23,33 @@ type Broker struct {
 	node     uint64
 	client   client
 	returned func()
+	missed   func(apps []string)
 	log      zerolog.Logger
 	seed     maphash.Seed
 
-	first   sync.Once
-	linked  chan struct{} // closed once there has been a link
-	refused atomic.Uint64 // frames that were not taken from the bus
+	first    sync.Once
+	linked   chan struct{} // closed once there has been a link
+	refused  atomic.Uint64 // frames that were not taken from the bus
+	replayed atomic.Uint64 // events that came late, from logs
+	gaps     atomic.Uint64 // returns to logs that had not all any more
+
+	standing standing
 
 	// A lane's lock is held for reading while an event of its topics is
 	// published: who takes it for writing knows that none is on its way.
 	lanes [lanes]sync.RWMutex
 
-	mu      sync.Mutex
-	link    *link                       // nil: there is none
-	accepts time.Time                   // nothing is published before: see relinking
-	topics  map[string]bool             // wanted, by pub/sub channel; true: Redis has confirmed it
-	own     map[proxy.EventID]published // by this node, and not back yet
+	mu     sync.Mutex
+	link   *link                       // nil: there is none
+	topics map[string]*wanted          // by pub/sub channel
+	own    map[proxy.EventID]published // by this node, and not back yet
+}
+
+// wanted is a pub/sub channel that this node is subscribed to, or will be.
+type wanted struct {
+	app, bucket string
+	since       uint64 // by Redis's clock, in milliseconds
+	confirmed   bool   // by Redis
 }
 
 // published is an event that is on its way.
@@ -59,8 +70,9 @@ var _ proxy.Broker = (*Broker)(nil)
 
 func newBroker(s Settings, client client) *Broker {
 	return &Broker{
-		keys: keys{s.Prefix}, node: s.Node, client: client, returned: s.Returned, log: s.Log, seed: maphash.MakeSeed(),
-		linked: make(chan struct{}), topics: make(map[string]bool), own: make(map[proxy.EventID]published),
+		keys: keys{s.Prefix}, node: s.Node, client: client, returned: s.Returned, missed: s.Missed, log: s.Log, seed: maphash.MakeSeed(),
+		linked: make(chan struct{}), topics: make(map[string]*wanted), own: make(map[proxy.EventID]published),
+		standing: standing{last: make(map[string]place)},
 	}
 }
 
@@ -68,7 +80,7 @@ func newBroker(s Settings, client client) *Broker {
 func (b *Broker) Healthy() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.link == nil || time.Now().Before(b.accepts) {
+	if b.link == nil {
 		return fmt.Errorf("bus: %w", ErrAway)
 	}
 	return nil
@@ -80,11 +92,11 @@ func (b *Broker) lane(channel string) *sync.RWMutex {
 
 // Publish implements proxy.Broker: one round trip.
 func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
-	frame := appendFrame(make([]byte, 0, 128+len(ev.Data)), ev)
-	if len(frame) > maxFrame-maxOrder {
+	head := appendHead(make([]byte, 0, 256), ev)
+	if len(head)+len(ev.Data) > maxFrame-maxOrder-maxPlace {
 		return ErrTooLong
 	}
-	if err := b.publish(ctx, ev, frame); err != nil {
+	if err := b.publish(ctx, ev, head); err != nil {
 		return fmt.Errorf("redis: publish on %s: %w", ev.Topic, err)
 	}
 	return nil
@@ -92,9 +104,10 @@ func (b *Broker) Publish(ctx context.Context, ev *proxy.Event) error {
 
 // publish sends an event that this node has no subscription to to the node's
 // own channel as well, in the same step.
-func (b *Broker) publish(ctx context.Context, ev *proxy.Event, frame []byte) error {
-	channel, own := b.keys.topicChannel(ev.Topic), b.keys.ownChannel(b.node, ev.Topic)
-	if err := b.ensure(ctx, own); err != nil {
+func (b *Broker) publish(ctx context.Context, ev *proxy.Event, head []byte) error {
+	bucket := b.keys.bucketOf(ev.Topic)
+	channel, own := topicChannel(bucket, ev.Topic), ownChannel(bucket, b.node)
+	if err := b.ensure(ctx, ev.Topic.App, bucket, own); err != nil {
 		return err
 	}
 	// Whether the caller still waits must not decide who gets the event.
@@ -107,37 +120,36 @@ func (b *Broker) publish(ctx context.Context, ev *proxy.Event, frame []byte) err
 	if err != nil {
 		return err
 	}
-	switch {
-	case subscribed && !ev.Keeps():
-		err = b.client.publish(ctx, channel, frame)
-	case subscribed:
-		err = b.runPublish(ctx, ev, channel, "", frame)
-	default:
-		err = b.runPublish(ctx, ev, channel, own, frame)
+	if subscribed {
+		own = ""
 	}
+	keep := int64(0)
+	if ev.Keeps() {
+		keep = proxy.CacheFor.Milliseconds()
+	}
+	keys := []string{logOf(bucket), logSize(bucket), b.keys.kept(ev.Topic)}
+	err = publishScript.Run(ctx, b.client, keys, b.client.publishCommand(), channel, own, keep, head, ev.Data, heldFor.Milliseconds(), heldBytes).Err()
 	if err != nil {
 		b.doubt(ev.ID)
 	}
 	return err
 }
 
-func (b *Broker) runPublish(ctx context.Context, ev *proxy.Event, channel, own string, frame []byte) error {
-	keep := int64(0)
-	if ev.Keeps() {
-		keep = proxy.CacheFor.Milliseconds()
-	}
-	return publishScript.Run(ctx, b.client, []string{b.keys.kept(ev.Topic)}, b.client.publishCommand(), channel, own, keep, frame).Err()
-}
-
 // ensure subscribes to the node's own channel in a bucket, once.
-func (b *Broker) ensure(ctx context.Context, own string) error {
+func (b *Broker) ensure(ctx context.Context, app, bucket, own string) error {
 	b.mu.Lock()
-	confirmed := b.topics[own]
+	confirmed := b.confirmed(own)
 	b.mu.Unlock()
 	if confirmed {
 		return nil
 	}
-	return b.subscribe(ctx, own)
+	return b.subscribe(ctx, app, bucket, own)
+}
+
+// confirmed reports whether a channel's events come. The caller has mu.
+func (b *Broker) confirmed(channel string) bool {
+	w := b.topics[channel]
+	return w != nil && w.confirmed
 }
 
 // await waits for the first link after the start. Later, without one, calls
@@ -155,19 +167,23 @@ func (b *Broker) await(ctx context.Context) error {
 func (b *Broker) begin(channel, own string, ev *proxy.Event) (subscribed bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.link == nil || time.Now().Before(b.accepts) || !b.topics[channel] && !b.topics[own] {
+	if b.link == nil || !b.confirmed(channel) && !b.confirmed(own) {
 		return false, ErrAway
 	}
 	b.own[ev.ID] = published{event: ev}
-	return b.topics[channel], nil
+	return b.confirmed(channel), nil
 }
 
-// takeOwn returns an event of this node that has not come back before.
-func (b *Broker) takeOwn(id proxy.EventID) *proxy.Event {
+// takeOwn returns an event of this node as it was published, if it has not
+// come back before.
+func (b *Broker) takeOwn(back *proxy.Event) *proxy.Event {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ev := b.own[id].event
-	delete(b.own, id)
+	ev := b.own[back.ID].event
+	delete(b.own, back.ID)
+	if ev != nil {
+		ev.Order = back.Order
+	}
 	return ev
 }
 
@@ -193,13 +209,13 @@ func (b *Broker) doubt(id proxy.EventID) {
 
 // Subscribe implements proxy.Broker. It waits for Redis to confirm.
 func (b *Broker) Subscribe(ctx context.Context, t proxy.Topic) error {
-	if err := b.subscribe(ctx, b.keys.topicChannel(t)); err != nil {
+	if err := b.subscribe(ctx, t.App, b.keys.bucketOf(t), b.keys.topicChannel(t)); err != nil {
 		return fmt.Errorf("redis: subscribe to %s: %w", t, err)
 	}
 	return nil
 }
 
-func (b *Broker) subscribe(ctx context.Context, channel string) error {
+func (b *Broker) subscribe(ctx context.Context, app, bucket, channel string) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := b.await(ctx); err != nil {
@@ -211,8 +227,8 @@ func (b *Broker) subscribe(ctx context.Context, channel string) error {
 		b.mu.Unlock()
 		return ErrAway
 	}
-	if _, is := b.topics[channel]; !is {
-		b.topics[channel] = false
+	if b.topics[channel] == nil {
+		b.topics[channel] = &wanted{app: app, bucket: bucket, since: l.now()}
 	}
 	confirmed := l.await(channel)
 	b.mu.Unlock()
@@ -226,7 +242,9 @@ func (b *Broker) subscribe(ctx context.Context, channel string) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.topics[channel] = b.link == l
+	if w := b.topics[channel]; w != nil {
+		w.confirmed = b.link == l
+	}
 	return nil
 }
 
@@ -295,8 +313,3 @@ const (
 	shortPause = 50 * time.Millisecond
 	longPause  = time.Second
 )
-
-// relinking is how long after its return a node publishes nothing: if Redis
-// was away for all nodes, the others have a link again by then. What one of
-// them accepted earlier would not reach the clients of the rest.
-const relinking = longPause + longPause/2

@@ -25,7 +25,7 @@ func (b *Broker) Last(ctx context.Context, t proxy.Topic, have proxy.Kept) (prox
 	}
 	frame, _ := answer[0].(string)
 	left, _ := answer[1].(int64)
-	ev, err := parseFrame(frame)
+	ev, _, err := parseFrame(frame)
 	if err == nil && (ev.Topic != t || !ev.Keeps()) {
 		err = fmt.Errorf("%w: not of this channel", ErrFrame)
 	}

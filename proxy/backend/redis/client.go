@@ -105,18 +105,18 @@ func runID(ctx context.Context, c redis.Cmdable) (string, error) {
 	return id, nil
 }
 
-// pubsubs returns a connection for events to each master, by its address.
-func (c client) pubsubs(ctx context.Context) (map[string]*redis.PubSub, error) {
+// links returns a connection for events to each master, by its address.
+func (c client) links(ctx context.Context) (map[string]*part, error) {
 	if c.cluster == nil {
-		return map[string]*redis.PubSub{"": c.Subscribe(ctx)}, nil
+		return map[string]*part{"": {pubsub: c.Subscribe(ctx), master: c}}, nil
 	}
 	c.cluster.ReloadState(ctx)
 	var mu sync.Mutex
-	all := make(map[string]*redis.PubSub)
+	all := make(map[string]*part)
 	err := c.cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
 		mu.Lock()
 		defer mu.Unlock()
-		all[master.Options().Addr] = master.SSubscribe(ctx)
+		all[master.Options().Addr] = &part{pubsub: master.SSubscribe(ctx), master: master}
 		return nil
 	})
 	if err != nil {
@@ -165,9 +165,9 @@ func (c client) publishCommand() string {
 	return "SPUBLISH"
 }
 
-func (c client) publish(ctx context.Context, channel string, frame []byte) error {
+func (c client) publish(ctx context.Context, channel string, message []byte) error {
 	if c.cluster == nil {
-		return c.Publish(ctx, channel, frame).Err()
+		return c.Publish(ctx, channel, message).Err()
 	}
-	return c.SPublish(ctx, channel, frame).Err()
+	return c.SPublish(ctx, channel, message).Err()
 }

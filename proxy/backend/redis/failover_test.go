@@ -14,8 +14,14 @@ import (
 // running runs a node's broker and passes on what it delivers.
 func (n *testNode) running(t *testing.T) <-chan *proxy.Event {
 	t.Helper()
+	events := make(chan *proxy.Event, 1<<14)
+	n.runInto(t, events)
+	return events
+}
+
+func (n *testNode) runInto(t *testing.T, events chan<- *proxy.Event) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	events := make(chan *proxy.Event, 1024)
 	done := make(chan error, 1)
 	go func() { done <- n.Broker.Run(ctx, func(ev *proxy.Event) { events <- ev }) }()
 	t.Cleanup(func() {
@@ -24,7 +30,6 @@ func (n *testNode) running(t *testing.T) <-chan *proxy.Event {
 			t.Errorf("Run: %v", err)
 		}
 	})
-	return events
 }
 
 // The master dies with what it told nobody yet; Sentinel promotes the replica.
@@ -205,10 +210,26 @@ func TestSlotThatMovesIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []int{to, from} {
-		if err := masters[m].client().Do(t.Context(), "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
-			t.Fatal(err)
+	source, err := masters[from].client().Do(t.Context(), "CLUSTER", "MYID").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(master int, args ...any) any {
+		t.Helper()
+		answer, err := masters[master].client().Do(t.Context(), args...).Result()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
 		}
+		return answer
+	}
+	ask(to, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	ask(from, "CLUSTER", "SETSLOT", slot, "MIGRATING", id)
+	keys, _ := ask(from, "CLUSTER", "GETKEYSINSLOT", slot, 100).([]any)
+	for _, key := range keys {
+		ask(from, "MIGRATE", "127.0.0.1", masters[to].port, key, 0, 5000)
+	}
+	for _, m := range []int{to, from} {
+		ask(m, "CLUSTER", "SETSLOT", slot, "NODE", id)
 	}
 	eventually(t, "an event arrives by the other master", func() bool {
 		n, err := masters[to].client().PubSubShardNumSub(t.Context(), a.Broker.keys.topicChannel(room)).Result()

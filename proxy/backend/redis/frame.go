@@ -11,22 +11,27 @@ import (
 	"github.com/offramp/offramp/proxy/protocol"
 )
 
-// An event on the bus is one version byte, the publisher, three numbers and
-// eight texts, each text behind its length, and its data. It names its app by
-// id and has nothing secret in it.
+// An event on the bus is one version byte, the publisher, three numbers, how
+// many texts there are, the texts, each behind its length, and its data. It
+// names its app by id and has nothing secret in it. The last text is its place
+// in the log of its bucket, which Redis puts in.
 //
-// Nodes of two releases meet while one follows the other. A later version has
-// one more byte, in front of the texts, that says how many they are: those
-// that this release does not know come last, and are passed over.
+// Nodes of two releases meet while one follows the other. Version 2 has no
+// place, and does not say how many texts it has. Of a later version those
+// texts that this release does not know come last, and are passed over.
 const (
-	frameVersion = 2
-	frameTexts   = 8
+	frameVersion = 3
+	frameTexts   = 9
 	mostTexts    = 64 // of any version
+
+	placelessVersion = 2
+	placelessTexts   = 8
 )
 
 // Bounds of what is taken from the bus, which is not trusted.
 const (
 	maxFrame = 2 << 20 // bytes
+	maxPlace = 1 + 41  // bytes of a place, with its length
 	maxName  = 4 * 200 // bytes of an event's name
 	maxLeg   = 256
 	maxApp   = 256
@@ -39,18 +44,27 @@ var ErrFrame = errors.New("redis: malformed frame")
 // ErrTooLong is returned for an event that does not fit into a frame.
 var ErrTooLong = fmt.Errorf("redis: event of more than %d bytes", maxFrame)
 
-// appendFrame appends an event as it travels between nodes.
-func appendFrame(dst []byte, ev *proxy.Event) []byte {
+// appendHead appends an event as it travels between nodes, as far as its place.
+func appendHead(dst []byte, ev *proxy.Event) []byte {
 	dst = append(dst, frameVersion, byte(ev.Publisher))
 	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Node)
 	dst = binary.BigEndian.AppendUint64(dst, ev.ID.Seq)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ev.At.UnixNano()))
+	dst = append(dst, frameTexts)
 	for _, text := range [...]string{
 		ev.Topic.App, string(ev.Topic.Channel), ev.Name, string(ev.Except), ev.UserID, string(ev.Socket), string(ev.Origin), ev.Via,
 	} {
 		dst = append(binary.AppendUvarint(dst, uint64(len(text))), text...)
 	}
-	return append(dst, ev.Data...)
+	return dst
+}
+
+// noPlace stands for the place of an event that is in no log.
+const noPlace = 0
+
+// appendFrame appends an event that is in no log.
+func appendFrame(dst []byte, ev *proxy.Event) []byte {
+	return append(append(appendHead(dst, ev), noPlace), ev.Data...)
 }
 
 // What a cache channel keeps has its order in front of it, which Redis gives
@@ -86,18 +100,18 @@ func cutOrder(frame string) (order uint64, rest string, err error) {
 // frameHead is the length of what comes before the texts.
 const frameHead = 2 + 3*8
 
-// parseFrame reads what appendFrame or appendOrdered has written. What it
-// returns shares no memory with the frame.
-func parseFrame(frame string) (*proxy.Event, error) {
+// parseFrame reads what appendFrame or appendOrdered has written, and its
+// place. What it returns shares no memory with the frame.
+func parseFrame(frame string) (*proxy.Event, place, error) {
 	order, frame, err := cutOrder(frame)
 	if err != nil {
-		return nil, err
+		return nil, place{}, err
 	}
 	if len(frame) < frameHead || len(frame) > maxFrame {
-		return nil, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
+		return nil, place{}, fmt.Errorf("%w: %d bytes", ErrFrame, len(frame))
 	}
-	if frame[0] < frameVersion {
-		return nil, fmt.Errorf("%w: version %d, this node speaks %d and later ones", ErrFrame, frame[0], frameVersion)
+	if frame[0] < placelessVersion {
+		return nil, place{}, fmt.Errorf("%w: version %d, this node speaks %d and later ones", ErrFrame, frame[0], placelessVersion)
 	}
 	head := []byte(frame[2:frameHead])
 	ev := &proxy.Event{
@@ -106,9 +120,9 @@ func parseFrame(frame string) (*proxy.Event, error) {
 		At:        time.Unix(0, int64(binary.BigEndian.Uint64(head[16:]))),
 		Order:     order,
 	}
-	texts, rest, err := cutTexts(frame[frameHead:], frame[0] > frameVersion)
+	texts, rest, err := cutTexts(frame[frameHead:], frame[0] > placelessVersion)
 	if err != nil {
-		return nil, err
+		return nil, place{}, err
 	}
 	ev.Topic = proxy.Topic{App: texts[0], Channel: protocol.ChannelName(texts[1])}
 	ev.Name, ev.Except, ev.UserID = texts[2], protocol.SocketID(texts[3]), texts[4]
@@ -116,18 +130,23 @@ func parseFrame(frame string) (*proxy.Event, error) {
 	if rest == "" {
 		ev.Data = nil
 	}
-	if what := fault(ev); what != "" {
-		return nil, fmt.Errorf("%w: %s", ErrFrame, what)
+	at, ok := parsePlace(texts[8])
+	what := fault(ev)
+	if !ok {
+		what = "place"
 	}
-	return ev, nil
+	if what != "" {
+		return nil, place{}, fmt.Errorf("%w: %s", ErrFrame, what)
+	}
+	return ev, at, nil
 }
 
 // cutTexts takes the texts off a frame that this release knows. counted: it
 // says how many there are.
 func cutTexts(frame string, counted bool) (texts [frameTexts]string, rest string, err error) {
-	count, rest := frameTexts, frame
+	count, rest := placelessTexts, frame
 	if counted {
-		if rest == "" || rest[0] < frameTexts || rest[0] > mostTexts {
+		if rest == "" || rest[0] < placelessTexts || rest[0] > mostTexts {
 			return texts, "", fmt.Errorf("%w: number of texts", ErrFrame)
 		}
 		count, rest = int(rest[0]), rest[1:]

@@ -22,6 +22,8 @@ import (
 //	<bucket>i:<channel>  hash of user: information
 //	<bucket>n:<channel>  hash of user: sockets on all nodes
 //	<bucket>k:<channel>  the event that a cache channel keeps
+//	<bucket>l            stream of the events of the last while
+//	<bucket>z            hash: how much was added to it, and where it is cut
 //	<bucket>w            set of what webhook receivers were told to be there
 //	<bucket>r            when the app's share of publishes is whole again
 //	<bucket>m            sorted set of the app's moves from stage to stage
@@ -81,13 +83,19 @@ func entry(t proxy.Topic, id protocol.SocketID, userID string) string {
 func (k keys) kept(t proxy.Topic) string { return k.bucketOf(t) + "k:" + string(t.Channel) }
 
 // topicChannel is the pub/sub channel of a topic's events.
-func (k keys) topicChannel(t proxy.Topic) string { return k.bucketOf(t) + "e:" + string(t.Channel) }
+func (k keys) topicChannel(t proxy.Topic) string { return topicChannel(k.bucketOf(t), t) }
 
-// ownChannel is the pub/sub channel of a node's events on topics that it has
-// no subscription to.
-func (k keys) ownChannel(node uint64, t proxy.Topic) string {
-	return k.bucketOf(t) + "b:" + strconv.FormatUint(node, 16)
+func topicChannel(bucket string, t proxy.Topic) string { return bucket + "e:" + string(t.Channel) }
+
+// ownChannel is the pub/sub channel of a node's events on topics of a bucket
+// that it has no subscription to.
+func ownChannel(bucket string, node uint64) string {
+	return bucket + "b:" + strconv.FormatUint(node, 16)
 }
+
+// logOf is the key of a bucket's log, logSize of what is noted beside it.
+func logOf(bucket string) string   { return bucket + "l" }
+func logSize(bucket string) string { return bucket + "z" }
 
 // share is the key of what an app may still do in this second.
 func (k keys) share(app string) string { return k.bucket(app, 0) + "r" }

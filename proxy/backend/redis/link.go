@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,8 @@ import (
 type link struct {
 	client client
 	parts  map[string]*part // by address
+	server string           // the servers' identity
+	began  uint64           // when it was made, by Redis's clock in milliseconds
 
 	mu      sync.Mutex
 	waiting map[string][]chan error // for Redis to confirm a subscription
@@ -27,7 +31,16 @@ type link struct {
 // part is one of its connections.
 type part struct {
 	pubsub *redis.PubSub
-	asked  atomic.Int32 // signs of life asked for since something was received
+	master redis.Cmdable
+	asked  atomic.Int32          // signs of life asked for since something was received
+	clock  atomic.Pointer[clock] // as last seen
+	whole  atomic.Uint64         // all that was published until then was received, by that clock
+}
+
+// clock is a server's time, in milliseconds, and the latest at which it was that.
+type clock struct {
+	ms uint64
+	at time.Time
 }
 
 var (
@@ -37,14 +50,11 @@ var (
 
 // dial makes a link that is subscribed to channels.
 func dial(ctx context.Context, c client, channels []string) (*link, error) {
-	pubsubs, err := c.pubsubs(ctx)
+	parts, err := c.links(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := &link{client: c, parts: make(map[string]*part), waiting: make(map[string][]chan error), leaving: make(map[string]int)}
-	for address, pubsub := range pubsubs {
-		l.parts[address] = &part{pubsub: pubsub}
-	}
+	l := &link{client: c, parts: parts, waiting: make(map[string][]chan error), leaving: make(map[string]int)}
 	if err := l.open(ctx, channels); err != nil {
 		l.end(err)
 		return nil, err
@@ -54,7 +64,16 @@ func dial(ctx context.Context, c client, channels []string) (*link, error) {
 
 // open subscribes to channels, and to something else on each connection that
 // has none of them: so it is known to work.
-func (l *link) open(ctx context.Context, channels []string) error {
+func (l *link) open(ctx context.Context, channels []string) (err error) {
+	if l.server, err = l.client.identity(ctx); err != nil {
+		return err
+	}
+	for _, p := range l.parts {
+		if p.whole.Store(p.look(ctx)); p.whole.Load() == 0 {
+			return fmt.Errorf("ask for redis's time: %w", errBroken)
+		}
+	}
+	l.began = l.whole()
 	lists := make(map[*part][]string)
 	for _, channel := range channels {
 		p, err := l.part(ctx, channel)
@@ -220,8 +239,8 @@ func (l *link) receive(ctx context.Context, take func(any) error) error {
 			l.end(l.receivePart(ctx, p, take))
 			cancel()
 		})
+		wg.Go(func() { l.watch(ctx, p) })
 	}
-	wg.Go(func() { l.watch(ctx) })
 	wg.Wait()
 	cancel()
 	return l.why()
@@ -234,6 +253,10 @@ func (l *link) receivePart(ctx context.Context, p *part, take func(any) error) e
 			return fmt.Errorf("receive: %w", err)
 		}
 		p.asked.Store(0)
+		if pong, is := msg.(*redis.Pong); is {
+			p.heard(pong.Payload)
+			continue
+		}
 		if err := take(msg); err != nil {
 			return err
 		}
@@ -241,7 +264,7 @@ func (l *link) receivePart(ctx context.Context, p *part, take func(any) error) e
 }
 
 // watch asks for signs of life, and ends a link that gives none.
-func (l *link) watch(ctx context.Context) {
+func (l *link) watch(ctx context.Context, p *part) {
 	ticker := time.NewTicker(pingEvery)
 	defer ticker.Stop()
 	for {
@@ -251,12 +274,55 @@ func (l *link) watch(ctx context.Context) {
 			l.end(ctx.Err()) // ends the wait for the next event
 			return
 		}
-		for _, p := range l.parts {
-			if p.asked.Add(1) > int32(silence/pingEvery) {
-				l.end(errBroken)
-				return
-			}
-			_ = p.pubsub.Ping(ctx) // without an answer, silence is seen
+		if p.asked.Add(1) > int32(silence/pingEvery) {
+			l.end(errBroken)
+			return
 		}
+		_ = p.pubsub.Ping(ctx, p.question(ctx)) // without an answer, silence is seen
 	}
+}
+
+// question is what a part is asked with: the time at which what it is still to
+// receive was published. It comes back behind all that.
+func (p *part) question(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, pingEvery/2)
+	defer cancel()
+	return strconv.FormatUint(p.look(ctx), 10)
+}
+
+// heard takes the answer.
+func (p *part) heard(question string) {
+	if ms, err := strconv.ParseUint(question, 10, 64); err == nil && ms > 0 {
+		p.whole.Store(ms)
+	}
+}
+
+// look returns the server's time, 0 if it cannot be had.
+func (p *part) look(ctx context.Context) uint64 {
+	t, err := p.master.Time(ctx).Result()
+	if err != nil {
+		return 0
+	}
+	ms := uint64(max(t.UnixMilli(), 0))
+	p.clock.Store(&clock{ms, time.Now()})
+	return ms
+}
+
+// whole returns until when everything that was published was received.
+func (l *link) whole() uint64 {
+	whole := uint64(math.MaxUint64)
+	for _, p := range l.parts {
+		whole = min(whole, p.whole.Load())
+	}
+	return whole
+}
+
+// now returns Redis's time, or one shortly before it.
+func (l *link) now() uint64 {
+	now := uint64(math.MaxUint64)
+	for _, p := range l.parts {
+		c := p.clock.Load()
+		now = min(now, c.ms+uint64(time.Since(c.at).Milliseconds()))
+	}
+	return now
 }

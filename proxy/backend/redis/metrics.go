@@ -5,11 +5,13 @@ import "github.com/prometheus/client_golang/prometheus"
 var _ prometheus.Collector = (*Backend)(nil)
 
 var (
-	descUp      = desc("up", "1 while the node is one with the others.", "part")
-	descReaped  = desc("reaped_total", "Entries of dead nodes that this one has removed.")
-	descFenced  = desc("fenced_total", "Times that this node was taken for dead by the others.")
-	descRefused = desc("refused_frames_total", "Messages on the bus that were no events.")
-	descWaiting = desc("own_events", "Events published here that have not come back from Redis yet.")
+	descUp       = desc("up", "1 while the node is one with the others.", "part")
+	descReaped   = desc("reaped_total", "Entries of dead nodes that this one has removed.")
+	descFenced   = desc("fenced_total", "Times that this node was taken for dead by the others.")
+	descRefused  = desc("refused_frames_total", "Messages on the bus that were no events.")
+	descReplayed = desc("replayed_events_total", "Events that others published while this node had no link to Redis, and that came late.")
+	descGaps     = desc("gaps_total", "Times that events may have been missed for good, and clients were sent away.")
+	descWaiting  = desc("own_events", "Events published here that have not come back from Redis yet.")
 )
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -18,7 +20,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe implements prometheus.Collector.
 func (b *Backend) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descUp, descReaped, descFenced, descRefused, descWaiting} {
+	for _, d := range []*prometheus.Desc{descUp, descReaped, descFenced, descRefused, descReplayed, descGaps, descWaiting} {
 		ch <- d
 	}
 }
@@ -40,6 +42,8 @@ func (b *Backend) Collect(ch chan<- prometheus.Metric) {
 	counter(descReaped, b.Ledger.reaped.Load())
 	counter(descFenced, b.Ledger.fenced.Load())
 	counter(descRefused, b.Broker.refused.Load())
+	counter(descReplayed, b.Broker.replayed.Load())
+	counter(descGaps, b.Broker.gaps.Load())
 	b.Broker.mu.Lock()
 	waiting := len(b.Broker.own)
 	b.Broker.mu.Unlock()

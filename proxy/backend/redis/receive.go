@@ -6,30 +6,48 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/offramp/offramp/proxy"
 )
 
-// serve makes a link and takes events from it until it breaks.
+// serve makes a link, delivers what came while there was none, and takes
+// events from it until it breaks.
 func (b *Broker) serve(ctx context.Context, deliver func(*proxy.Event), again bool) error {
 	l, err := dial(ctx, b.client, b.wanted())
 	if err != nil {
 		return err
 	}
 	defer l.end(errBroken)
+	b.settleOwn()
+	missed, err := b.replay(ctx, l, deliver)
+	if err != nil {
+		return err
+	}
 	b.recoverOwn(deliver)
-	b.attach(l, again)
+	b.attach(l)
 	defer b.detach()
 	if again {
-		b.log.Info().Msg("linked to redis again")
+		b.log.Info().Uint64("replayed", b.replayed.Load()).Msg("linked to redis again")
 		if b.returned != nil {
 			b.returned()
 		}
 	}
+	b.tellMissed(missed)
 	return l.receive(ctx, func(msg any) error { return b.take(l, msg, deliver) })
+}
+
+// tellMissed says that events of apps may be lost here.
+func (b *Broker) tellMissed(apps []string) {
+	if len(apps) == 0 {
+		return
+	}
+	b.gaps.Add(1)
+	b.log.Error().Strs("apps", apps).Msg("more was published while there was no link to redis than is held for that; clients of these apps are sent away")
+	if b.missed != nil {
+		b.missed(apps)
+	}
 }
 
 // wanted returns the channels that a link is to be subscribed to.
@@ -43,30 +61,40 @@ func (b *Broker) wanted() []string {
 	return channels
 }
 
-func (b *Broker) attach(l *link, again bool) {
+func (b *Broker) attach(l *link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.link = l
-	if again {
-		b.accepts = time.Now().Add(relinking)
-	}
 	b.first.Do(func() { close(b.linked) })
-	for channel := range b.topics {
-		b.topics[channel] = true
+	for _, w := range b.topics {
+		w.confirmed = true
 	}
 }
 
 func (b *Broker) detach() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.standing.mu.Lock()
+	b.standing.whole, b.standing.server = b.link.whole(), b.link.server
+	b.standing.mu.Unlock()
 	b.link = nil
-	for channel := range b.topics {
-		b.topics[channel] = false
+	for _, w := range b.topics {
+		w.confirmed = false
 	}
 }
 
-// recoverOwn delivers the accepted events of this node that had not come back
-// when the link broke: they were accepted, and are late rather than lost.
+// settleOwn waits until no event of this node is being published. There is no
+// link, so that none is begun.
+func (b *Broker) settleOwn() {
+	for i := range b.lanes {
+		b.lanes[i].Lock()
+		b.lanes[i].Unlock() //nolint:staticcheck // whoever had it has ended
+	}
+}
+
+// recoverOwn delivers the accepted events of this node that have not come back
+// and are in no log, as Redis has lost its memory: they are late rather than
+// lost.
 func (b *Broker) recoverOwn(deliver func(*proxy.Event)) {
 	b.mu.Lock()
 	late := make([]*proxy.Event, 0, len(b.own))
@@ -98,25 +126,22 @@ func (b *Broker) take(l *link, msg any, deliver func(*proxy.Event)) error {
 // event returns what a message is to deliver here: nil if it is no event of
 // ours, or one that was delivered before.
 func (b *Broker) event(m *redis.Message) *proxy.Event {
-	ev, err := parseFrame(m.Payload)
-	own := err == nil && ev.ID.Node == b.node
-	switch {
-	case err != nil:
-	case m.Channel == b.keys.topicChannel(ev.Topic):
-	case own && m.Channel == b.keys.ownChannel(b.node, ev.Topic):
-	default:
-		err = fmt.Errorf("%w: event on %s arrives elsewhere", ErrFrame, strings.ToValidUTF8(ev.Topic.String(), "?"))
-	}
+	ev, at, err := parseFrame(m.Payload)
 	if err != nil {
 		b.refuse(err)
 		return nil
 	}
-	if !own {
-		return ev
+	own := ev.ID.Node == b.node
+	bucket := b.keys.bucketOf(ev.Topic)
+	if m.Channel != topicChannel(bucket, ev.Topic) && !(own && m.Channel == ownChannel(bucket, b.node)) {
+		b.refuse(fmt.Errorf("%w: event on %s arrives elsewhere", ErrFrame, strings.ToValidUTF8(ev.Topic.String(), "?")))
+		return nil
 	}
-	mine := b.takeOwn(ev.ID)
-	if mine != nil {
-		mine.Order = ev.Order
+	if !b.standing.advance(bucket, at) {
+		return nil
 	}
-	return mine
+	if own {
+		return b.takeOwn(ev)
+	}
+	return ev
 }

@@ -94,6 +94,7 @@ type testNode struct {
 	mu      sync.Mutex
 	changes []proxy.Change
 	fenced  int
+	missed  int // apps, each time
 }
 
 // startNode runs a node's ledger. Its broker is run by whoever needs it.
@@ -112,6 +113,11 @@ func startNodeAt(t *testing.T, s Server, id uint64, lease time.Duration) *testNo
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.changes = append(n.changes, c)
+		},
+		Missed: func(apps []string) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.missed += len(apps)
 		},
 		Fenced: func() {
 			n.mu.Lock()
@@ -143,6 +149,12 @@ func (n *testNode) told() []proxy.Change {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]proxy.Change(nil), n.changes...)
+}
+
+func (n *testNode) missedApps() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.missed
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
