@@ -23,7 +23,13 @@ type question struct {
 // verdicts are what the legs decided on a question so far.
 type verdicts struct {
 	asked int64
-	by    map[proxy.Leg]string
+	by    map[proxy.Leg]ruling
+}
+
+// ruling is what one leg decided, and when.
+type ruling struct {
+	text string
+	at   int64
 }
 
 // maxQuestions bounds the questions open per app; further ones are not
@@ -45,13 +51,13 @@ func (s *state) decided(a *appState, topic proxy.Topic, r *proxy.Record, at int6
 		if len(a.questions) >= maxQuestions {
 			return
 		}
-		v = &verdicts{asked: at, by: make(map[proxy.Leg]string, 2)}
+		v = &verdicts{asked: at, by: make(map[proxy.Leg]ruling, 2)}
 		a.questions[q] = v
 	}
 	if _, twice := v.by[r.Leg]; twice {
 		return
 	}
-	v.by[r.Leg] = decision(r)
+	v.by[r.Leg] = ruling{decision(r), at}
 	reference := legsOf(a.app, topic.Channel)[0]
 	ref, ok := v.by[reference]
 	if !ok {
@@ -59,7 +65,7 @@ func (s *state) decided(a *appState, topic proxy.Topic, r *proxy.Record, at int6
 	}
 	for leg, cand := range v.by {
 		if leg != reference && (r.Leg == reference || r.Leg == leg) {
-			s.countDecision(a, q, pairKey{App: a.id, Reference: reference, Candidate: leg}, ref+between+cand, at)
+			s.countDecision(a, q, pairKey{App: a.id, Reference: reference, Candidate: leg}, ref, cand, at)
 		}
 	}
 }
@@ -75,13 +81,16 @@ func decision(r *proxy.Record) string {
 	return fmt.Sprintf("deny %d", r.Code)
 }
 
-func (s *state) countDecision(a *appState, q question, pair pairKey, both string, at int64) {
+func (s *state) countDecision(a *appState, q question, pair pairKey, ref, cand ruling, at int64) {
 	key := Key{Type: "*", Pattern: "*", Event: decisionEvent + a.actions.text(a.actions.number(q.action))}
 	if q.channel != "" {
 		key.Type, key.Pattern = typeOf(q.channel), a.patterns.text(a.patterns.number(learnPattern(q.channel)))
 	}
 	e, _ := s.ledger.entries(pair, key, at)
-	countNamed(&e.counts.Decisions, both, 1)
+	countNamed(&e.counts.Decisions, ref.text+between+cand.text, 1)
+	if allows(ref.text) != allows(cand.text) {
+		s.decisionExhibit(a, q, pair, key.Pattern, ref, cand)
+	}
 }
 
 // forgetQuestions drops the questions asked before a time.

@@ -46,7 +46,7 @@ type Health struct {
 // Exhibit is one finding shown in full: what each leg was seen to do with one
 // event. Payloads are keyed hashes and shapes unless bodies were asked for.
 type Exhibit struct {
-	Finding   string // a Counts field's name, such as "missing"
+	Finding   string // what was found, such as "missing"
 	Reference proxy.Leg
 	Candidate proxy.Leg
 	Channel   string
@@ -61,14 +61,30 @@ type Exhibit struct {
 	Steps []Step
 }
 
-// Step is one event published, or one delivery of it on a leg.
+// Step is one thing that happened: an event published, a delivery of it on a
+// leg, or what else its Kind says.
 type Step struct {
-	Leg     proxy.Leg // where it was delivered; empty: it was published
+	Leg     proxy.Leg // where it happened; empty: an event was published
+	Kind    string    // a StepKind; empty: an event was published or delivered
 	Event   string
 	ID      string // event id, where the leg carries it
-	Subject bool   // it is the event that the finding is about
+	User    string // keyed hash of the user's id
+	Text    string // of a publish, what the candidate answered; else as the kind says
+	Subject bool   // it is what the finding is about
 	Frame
 }
+
+// The kinds of step that are no event.
+const (
+	StepMember  = "member"  // User was a member when the exhibit begins
+	StepJoined  = "joined"  // User became one
+	StepLeft    = "left"    // User was none any more
+	StepLasted  = "lasted"  // the legs still differed
+	StepDecided = "decided" // on what Event names; Text is "allow", or "deny" with its code
+	StepRelayed = "relayed" // a relayed client did what webhooks of type Text tell
+	StepTold    = "told"    // a webhook of type Text was, or would have been, sent
+	StepFrame   = "frame"   // a frame was sent; Text is how it is built
+)
 
 // Frame is what one leg delivered.
 type Frame struct {

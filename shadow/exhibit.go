@@ -68,15 +68,10 @@ func (e *exhibits) place(x *Exhibit) int {
 // exhibit keeps a finding if there is room for it.
 func (p *sweeper) exhibit(finding string, s, leg int) {
 	slot, ref, o := &p.slots[s], p.outcome(s, 0), p.outcome(s, leg)
-	x := Exhibit{
-		Finding: finding, Pattern: p.window.pattern,
-		Reference: p.window.legs[0].name, Candidate: p.window.legs[leg].name, At: time.Unix(0, slot.at).UTC(),
-	}
-	place := p.target.exhibits.place(&x)
-	if place == none {
+	x := p.window.exhibit(finding, leg, slot.at)
+	if p.target.exhibits.place(&x) == none {
 		return
 	}
-	x.Channel = string(p.window.topic)
 	x.Event = p.app.events.text(slot.name)
 	if !slot.id.IsZero() {
 		x.ID = slot.id.String()
@@ -87,34 +82,64 @@ func (p *sweeper) exhibit(finding string, s, leg int) {
 		x.Before = p.frame(&arrival{at: e.at, size: e.size, body: e.body})
 		x.Note = "as published: the reference was not seen to deliver it"
 	}
-	x.Steps = p.steps(s, leg)
-	kept := &p.target.exhibits.kept
-	if place == len(*kept) {
-		*kept = append(*kept, x)
+	x.Steps = inOrder(p.steps(s-around, s+around, s, leg))
+	p.target.exhibits.keep(&x)
+}
+
+// exhibit begins an exhibit of what a candidate of the channel did.
+func (w *window) exhibit(finding string, leg int, at int64) Exhibit {
+	return Exhibit{
+		Finding: finding, Channel: string(w.topic), Pattern: w.pattern, Reference: w.legs[0].name, Candidate: w.legs[leg].name,
+		At: time.Unix(0, at).UTC(),
+	}
+}
+
+// strayExhibit shows what only a candidate delivered.
+func (p *sweeper) strayExhibit(leg int, stray *arrival) {
+	x := p.window.exhibit("extra", leg, stray.at)
+	if p.target.exhibits.place(&x) == none {
 		return
 	}
-	(*kept)[place] = x
+	x.Event, x.After = p.app.events.text(stray.name), p.frame(stray)
+	if !stray.id.IsZero() {
+		x.ID = stray.id.String()
+	}
+	next := 0
+	for next < len(p.slots) && p.slots[next].at <= stray.at {
+		next++
+	}
+	steps := p.steps(next-around, next+around-1, none, leg)
+	x.Steps = inOrder(append(steps, placed{Step: p.step(x.Candidate, stray, true), place: len(p.slots)}))
+	p.target.exhibits.keep(&x)
 }
 
 // around is how many events before and after the one of a finding an exhibit
 // shows.
 const around = 3
 
-// steps returns what happened around a slot, as the reference and a candidate
+// steps returns what happened to some slots, as the reference and a candidate
 // show it.
-func (p *sweeper) steps(s, leg int) []Step {
+func (p *sweeper) steps(from, to, subject, leg int) []placed {
 	var all []placed
-	for k := max(0, s-around); k <= min(len(p.slots)-1, s+around); k++ {
+	for k := max(0, from); k <= min(len(p.slots)-1, to); k++ {
 		slot := &p.slots[k]
 		if slot.truth {
 			e := &p.window.events[slot.event]
 			x := &arrival{at: e.at, id: e.id, name: e.name, size: e.size, body: e.body}
-			all = append(all, placed{p.step("", x, k == s), k})
+			step := p.step("", x, k == subject)
+			if code := e.answers[leg]; code != 0 {
+				step.Text = p.state.codes.text(code)
+			}
+			all = append(all, placed{step, k})
 		}
 		for _, l := range []int{0, leg} {
-			all = append(all, p.deliveries(k, l, k == s)...)
+			all = append(all, p.deliveries(k, l, k == subject)...)
 		}
 	}
+	return all
+}
+
+func inOrder(all []placed) []Step {
 	// Much may arrive in one instant: its order is that of the arrivals.
 	slices.SortStableFunc(all, func(a, b placed) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.place, b.place)) })
 	steps := make([]Step, len(all))

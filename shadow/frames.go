@@ -42,6 +42,7 @@ func (s *state) framed(a *appState, r *proxy.Record, at int64) {
 		Pair: pairKey{App: a.id, Reference: proxy.LegVendor, Candidate: proxy.LegEngine}, Key: key, Start: sec - sec%hour, Span: hour,
 	})
 	countNamed(&e.counts.Structures, string(r.Leg)+between+r.Text, 1)
+	s.frameExhibit(a, r, key, at)
 }
 
 // Structure is how frames are built: keys and types, and how many frames of

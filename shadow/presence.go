@@ -61,17 +61,54 @@ type differing struct {
 	users map[string]*difference
 }
 
+// memberChange is that a user came or went on a leg.
+type memberChange struct {
+	at     int64
+	leg    int
+	user   string
+	joined bool
+}
+
+// maxMemberChanges is how many changes a channel remembers, for exhibits.
+const maxMemberChanges = 16
+
 // difference is one user who is on one of the two legs only.
 type difference struct {
 	began int64
 	told  bool
-	kind  func(*Presence) *int64
+	kind  differenceKind
 }
 
-func ghosts(p *Presence) *int64       { return &p.Ghosts }
-func missedJoins(p *Presence) *int64  { return &p.MissedJoins }
-func missedLeaves(p *Presence) *int64 { return &p.MissedLeaves }
-func earlyLeaves(p *Presence) *int64  { return &p.EarlyLeaves }
+// differenceKind is how a difference began: by which leg's doing, and whether
+// the user came or went there.
+type differenceKind struct{ byReference, joined bool }
+
+func (k differenceKind) of(p *Presence) *int64 {
+	switch {
+	case k.byReference && k.joined:
+		return &p.MissedJoins
+	case k.byReference:
+		return &p.MissedLeaves
+	case k.joined:
+		return &p.Ghosts
+	default:
+		return &p.EarlyLeaves
+	}
+}
+
+// words say how it began.
+func (k differenceKind) words() string {
+	switch {
+	case k.byReference && k.joined:
+		return "join missed"
+	case k.byReference:
+		return "leave missed"
+	case k.joined:
+		return "ghost: on the candidate only"
+	default:
+		return "left too early"
+	}
+}
 
 // member notes what a leg told of its members. What relayed clients are told
 // by the vendor is left out: it holds members who come to the vendor on other
@@ -126,6 +163,10 @@ func (s *state) memberChanged(a *appState, w *window, i int, user string, joined
 	default:
 		delete(l.members.users, user)
 	}
+	if len(w.changes) == maxMemberChanges {
+		w.changes = append(w.changes[:0], w.changes[1:]...)
+	}
+	w.changes = append(w.changes, memberChange{at, i, user, joined})
 	for c := 1; c < len(w.legs); c++ {
 		if (i == 0 || i == c) && s.presenceKnown(a, w, c) {
 			w.compareUser(c, user, i == 0, joined, at)
@@ -155,18 +196,7 @@ func (w *window) compareUser(candidate int, user string, onReference, joined boo
 	if d.users[user] != nil {
 		return
 	}
-	x := &difference{began: at}
-	switch {
-	case onReference && joined:
-		x.kind = missedJoins
-	case onReference:
-		x.kind = missedLeaves
-	case joined:
-		x.kind = ghosts
-	default:
-		x.kind = earlyLeaves
-	}
-	d.users[user] = x
+	d.users[user] = &difference{began: at, kind: differenceKind{byReference: onReference, joined: joined}}
 }
 
 // integratePresence brings the figures of a channel up to a time.
@@ -205,10 +235,11 @@ func (s *state) integrateLeg(a *appState, w *window, candidate int, now int64) {
 	p.Seconds += seconds
 	p.Divergence += seconds * float64(len(d.users)) / float64(union)
 	grace := int64(s.config.Grace)
-	for _, x := range d.users {
+	for user, x := range d.users {
 		if !x.told && now-x.began > grace {
 			x.told = true
-			*x.kind(p)++
+			*x.kind.of(p)++
+			s.presenceExhibit(a, w, candidate, user, x, now)
 		}
 	}
 	d.episode(p, now, grace)

@@ -281,6 +281,7 @@ func (p *sweeper) countSlot(s, leg int) {
 	switch o.state {
 	case stateRejected:
 		countNamed(&c.Rejected, p.state.codes.text(o.code), 1)
+		p.exhibit("rejected", s, leg)
 		return
 	case stateUnknown:
 		c.Unknown++
@@ -524,6 +525,7 @@ func (p *sweeper) countStray(leg int, x *arrival) {
 		c.Duplicate++
 	case p.observed(x):
 		c.Extra++
+		p.strayExhibit(leg, x)
 	}
 }
 

@@ -17,6 +17,7 @@ func (s *state) snapshot(app string, since time.Time, now int64) Evidence {
 	if a != nil {
 		shown := a.exhibits.clone()
 		s.preview(a, now, target{ledger: cells, exhibits: &shown})
+		shown.forget(since)
 		ev.Exhibits = shown.list()
 		ev.Health.Overflow, ev.Health.Gaps = a.overflow, a.gapCount
 		for _, w := range a.windows {

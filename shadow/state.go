@@ -44,6 +44,7 @@ type appState struct {
 	actions   *names
 	libraries *names                       // of clients
 	frames    *names                       // kinds of frame
+	samples   map[Key]*frameSamples        // of frames, for exhibits
 	sources   *names                       // publishers, and libraries of clients
 	sockets   map[protocol.SocketID]uint32 // relayed clients' libraries
 }
@@ -94,7 +95,7 @@ func (s *state) addApp(id string) *appState {
 		keys: newNames(2 * s.config.Patterns),
 		gaps: make(map[proxy.Leg]*gaps), heard: make(map[proxy.Leg]*hearing),
 		hooks: newHooks(), questions: make(map[question]*verdicts), actions: newNames(maxCodes),
-		libraries: newNames(maxLibraries), frames: newNames(maxCodes),
+		libraries: newNames(maxLibraries), frames: newNames(maxCodes), samples: make(map[Key]*frameSamples),
 		sources: newNames(maxSources), sockets: make(map[protocol.SocketID]uint32),
 	}
 	s.apps[id] = a

@@ -94,6 +94,7 @@ type told struct{ reference, candidate []tale }
 type tale struct {
 	at    int64
 	wrong bool // the candidate's: not as the relayed clients are
+	why   []Step
 }
 
 // hooks compares the webhooks of the vendor with those that the engine would
@@ -105,7 +106,7 @@ type hooks struct {
 	heard  map[proxy.WebhookType]int64 // when the vendor was first heard to tell of a type
 	open   map[telling]*told
 	causes map[telling]int64 // when a relayed client last did it
-	gone   map[telling]bool  // arrivals whose end the vendor told last
+	gone   map[telling]int64 // arrivals whose end the vendor told last, and when
 	there  map[telling]bool  // arrivals that the engine told, and not their end
 	leaves map[telling]int64 // departures that the engine will tell, and when
 	said   map[telling]saying
@@ -123,7 +124,7 @@ func newHooks() *hooks {
 	return &hooks{
 		limit: maxTellings,
 		heard: make(map[proxy.WebhookType]int64), open: make(map[telling]*told), causes: make(map[telling]int64),
-		gone: make(map[telling]bool), there: make(map[telling]bool), leaves: make(map[telling]int64),
+		gone: make(map[telling]int64), there: make(map[telling]bool), leaves: make(map[telling]int64),
 		said: make(map[telling]saying),
 	}
 }
@@ -252,7 +253,7 @@ func (s *state) vendorTells(a *appState, t telling, at int64) {
 	case t.arrival():
 		delete(h.gone, t)
 	case t.departure() && len(h.gone) < h.limit:
-		h.gone[t.opposite()] = true
+		h.gone[t.opposite()] = at
 	}
 	if o := h.waiting(t); o != nil {
 		s.pairTales(a, t, o, &o.reference, &o.candidate, tale{at: at})
@@ -286,9 +287,10 @@ func (s *state) engineTells(a *appState, t telling, at int64) {
 	if t.arrival() {
 		_, there := h.relayed(t)
 		unsure := h.full != 0 && at-h.full <= int64(s.config.Window)
-		wrong = !there && !unsure || h.gone[t]
+		_, gone := h.gone[t]
+		wrong = !there && !unsure || gone
 	}
-	s.engineTold(a, t, tale{at: at, wrong: wrong})
+	s.engineTold(a, t, tale{at: at, wrong: wrong, why: s.whyWrong(h, t, wrong)})
 }
 
 // engineLeft tells of a departure that lasted.
@@ -297,7 +299,8 @@ func (s *state) engineLeft(a *appState, t telling, due int64) {
 	delete(h.leaves, t)
 	delete(h.there, t.opposite())
 	since, there := h.relayed(t.opposite())
-	s.engineTold(a, t, tale{at: due, wrong: there && since < due-int64(s.config.Edge)-leaveDelay})
+	wrong := there && since < due-int64(s.config.Edge)-leaveDelay
+	s.engineTold(a, t, tale{at: due, wrong: wrong, why: s.whyWrong(h, t, wrong)})
 }
 
 func (s *state) engineTold(a *appState, t telling, x tale) {
@@ -428,8 +431,10 @@ func (s *state) countTale(a *appState, t telling, x tale, quiet, reference bool)
 		c.Flaps++
 	case reference && s.relayedCause(h, t, x.at):
 		c.Missing++
+		s.webhookExhibit(a, t, x, true)
 	case !reference && x.wrong && hears && heard <= x.at:
 		c.Extra++
+		s.webhookExhibit(a, t, x, false)
 	default:
 		c.Unknown++
 	}

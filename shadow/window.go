@@ -25,6 +25,7 @@ type window struct {
 	recent  []closedEvent
 	charges []charge
 	cells   []cellCache
+	changes []memberChange
 	next    int64 // no sweep is worth it before
 }
 

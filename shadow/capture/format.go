@@ -84,6 +84,8 @@ type line struct {
 	Code    int    `json:"code,omitempty"`
 	Action  string `json:"act,omitempty"`
 	Text    string `json:"text,omitempty"`
+	Library string `json:"lib,omitempty"` // of the client
+	Version string `json:"ver,omitempty"` // of the library
 	Event   *event `json:"ev,omitempty"`
 }
 
@@ -96,6 +98,7 @@ type event struct {
 	User      string `json:"user,omitempty"`
 	Socket    string `json:"sock,omitempty"`
 	Publisher uint8  `json:"by,omitempty"`
+	Caller    string `json:"caller,omitempty"` // key and User-Agent
 	Origin    string `json:"origin,omitempty"`
 	At        int64  `json:"at,omitempty"`
 }
@@ -113,10 +116,13 @@ func encode(r *proxy.Record, base time.Time) line {
 		Kind: r.Kind.String(), At: nanos(r.At), From: nanos(r.From), Leg: string(r.Leg), App: r.Topic.App, Channel: string(r.Topic.Channel),
 		Socket: string(r.Socket), User: r.UserID, Count: r.Count, Code: r.Code, Action: r.Action, Text: r.Text,
 	}
+	if c := r.Client; c != nil {
+		l.Library, l.Version = c.Library, c.Version
+	}
 	if ev := r.Event; ev != nil {
 		l.Event = &event{
 			Node: ev.ID.Node, Seq: ev.ID.Seq, Name: ev.Name, Data: ev.Data, Except: string(ev.Except), User: ev.UserID,
-			Socket: string(ev.Socket), Publisher: uint8(ev.Publisher), Origin: string(ev.Origin), At: nanos(ev.At),
+			Socket: string(ev.Socket), Publisher: uint8(ev.Publisher), Caller: ev.By, Origin: string(ev.Origin), At: nanos(ev.At),
 		}
 	}
 	return l
@@ -148,11 +154,14 @@ func (l *line) decode() (proxy.Record, error) {
 		Topic:  proxy.Topic{App: l.App, Channel: protocol.ChannelName(l.Channel)},
 		Socket: protocol.SocketID(l.Socket), UserID: l.User, Count: l.Count, Code: l.Code, Action: l.Action, Text: l.Text,
 	}
+	if l.Library != "" || l.Version != "" {
+		r.Client = &proxy.Client{Library: l.Library, Version: l.Version}
+	}
 	if ev := l.Event; ev != nil {
 		r.Event = &proxy.Event{
 			ID: proxy.EventID{Node: ev.Node, Seq: ev.Seq}, Topic: r.Topic, Name: ev.Name, Data: slices.Clone(ev.Data),
 			Except: protocol.SocketID(ev.Except), UserID: ev.User, Socket: protocol.SocketID(ev.Socket),
-			Publisher: proxy.Publisher(ev.Publisher), Origin: proxy.Leg(ev.Origin), At: at(ev.At),
+			Publisher: proxy.Publisher(ev.Publisher), By: ev.Caller, Origin: proxy.Leg(ev.Origin), At: at(ev.At),
 		}
 	}
 	return r, nil

@@ -207,11 +207,15 @@ func (w *Writer) writeLine(enc *json.Encoder, r *proxy.Record) error {
 	return nil
 }
 
-// redact replaces what may be anybody's secret. A backend's result code is
-// not, and the comparison needs it.
+// openTexts are the kinds of record whose text is nobody's secret: a backend's
+// result code, why a leg was not seen, and the keys and types of a frame.
+var openTexts = []string{proxy.KindMirrored.String(), proxy.KindGap.String(), proxy.KindFrame.String()}
+
+// redact replaces what may be anybody's secret. Libraries of clients and
+// publishers stay, because reports are about them.
 func (w *Writer) redact(l *line) {
 	l.User = w.hash(l.User)
-	if l.Kind != proxy.KindMirrored.String() && l.Kind != proxy.KindGap.String() {
+	if !slices.Contains(openTexts, l.Kind) {
 		l.Text = w.hash(l.Text)
 	}
 	if l.Event == nil {

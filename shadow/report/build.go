@@ -2,9 +2,7 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -23,7 +21,6 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 		Gates:       g.withDefaults(),
 		Pairs:       []Pair{},
 		Measurement: measurement(ev.Health),
-		Exhibits:    exhibits(ev.Exhibits),
 	}
 	for _, leg := range ev.Legs() {
 		r.Run.Legs = append(r.Run.Legs, string(leg))
@@ -31,6 +28,7 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 	for _, p := range ev.Pairs {
 		r.Pairs = append(r.Pairs, buildPair(p))
 	}
+	r.Exhibits = r.exhibits(ev.Exhibits)
 	r.Name("report.json")
 	r.Accept(meta.Rules)
 	return r
@@ -53,60 +51,6 @@ func measurement(h shadow.Health) Measurement {
 		m.ShedRate = float64(h.Shed) / float64(h.Records)
 	}
 	return m
-}
-
-func exhibits(in []shadow.Exhibit) []Exhibit {
-	out := make([]Exhibit, 0, len(in))
-	for i, x := range in {
-		out = append(out, Exhibit{
-			ID: fmt.Sprintf("x%d", i+1), Finding: x.Finding, Reference: string(x.Reference), Candidate: string(x.Candidate),
-			Channel: x.Channel, Pattern: x.Pattern, Event: x.Event, EventID: x.ID, At: x.At,
-			Before: frame(x.Before), After: frame(x.After), Note: x.Note, Frames: steps(x.Steps),
-		})
-	}
-	return out
-}
-
-func steps(in []shadow.Step) []Step {
-	out := make([]Step, 0, len(in))
-	for _, s := range in {
-		out = append(out, Step{Leg: string(s.Leg), Event: s.Event, EventID: s.ID, Subject: s.Subject, Frame: *frame(&s.Frame)})
-	}
-	return out
-}
-
-// Name says which file the report is in, for the commands that its exhibits
-// show.
-func (r *Report) Name(file string) {
-	if strings.ContainsAny(file, " \t'\"$&|;<>()*?[]#~`\\") {
-		file = "'" + strings.ReplaceAll(file, "'", `'\''`) + "'"
-	}
-	for i := range r.Exhibits {
-		x := &r.Exhibits[i]
-		x.Replay = "offramp replay " + file + " --exhibit " + x.ID
-	}
-}
-
-func frame(f *shadow.Frame) *Frame {
-	if f == nil {
-		return nil
-	}
-	return &Frame{At: f.At, Bytes: f.Bytes, Digest: f.Digest, Shape: f.Shape}
-}
-
-// Shows reports whether evidence shows the exhibit's finding.
-func (x *Exhibit) Shows(ev shadow.Evidence) bool {
-	for _, p := range ev.Pairs {
-		for i := range p.Cells {
-			n := &p.Cells[i].Counts
-			if map[string]int64{
-				"missing": n.Missing, "duplicate": n.Duplicate, "reordered": n.Reordered, "payload_differs": n.PayloadDiffers,
-			}[x.Finding] > 0 {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // sums are the counts and latencies of one cell over the whole run.

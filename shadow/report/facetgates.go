@@ -10,6 +10,8 @@ import (
 
 // The findings beside those of events.
 const (
+	findingPresence   = "presence"
+	findingDecisions  = "decisions"
 	findingWebhooks   = "webhooks"
 	findingStructures = "structure_differs"
 )

@@ -198,7 +198,7 @@ func (j *judgement) decisions(p *Pair) {
 		}
 	}
 	if allowed := max(0, j.gates.Decisions); differ > allowed {
-		j.fail(p, gateDecisions, "", first.Pattern, float64(differ), float64(allowed),
+		j.fail(p, gateDecisions, findingDecisions, first.Pattern, float64(differ), float64(allowed),
 			fmt.Sprintf("%s decisions differ; most often on %q the reference says %s and the candidate %s", number(float64(differ)),
 				first.Action, first.Reference, first.Candidate))
 	}
@@ -220,10 +220,10 @@ func (j *judgement) presence(p *Pair) {
 	mean, allowed, allowedLongest := divergent/seconds, limit(j.gates.PresenceMean), max(0, j.gates.PresenceLongest).Seconds()
 	switch {
 	case mean > allowed:
-		j.fail(p, gatePresence, "", worst, mean, allowed,
+		j.fail(p, gatePresence, findingPresence, worst, mean, allowed,
 			fmt.Sprintf("on average %s of the members differ; at most %s is allowed", percent(mean), percent(allowed)))
 	case longest > allowedLongest:
-		j.fail(p, gatePresence, "", worst, longest, allowedLongest,
+		j.fail(p, gatePresence, findingPresence, worst, longest, allowedLongest,
 			fmt.Sprintf("members differed for %.0f s on end; at most %.0f s is allowed", longest, allowedLongest))
 	}
 }

@@ -291,12 +291,15 @@ type Exhibit struct {
 	Replay string `json:"replay"`
 }
 
-// Step is one event published, or one delivery of it.
+// Step is one event published, one delivery of it, or what else its kind says.
 type Step struct {
-	Leg     string `json:"leg,omitempty"` // where it was delivered; absent: it was published
+	Leg     string `json:"leg,omitempty"`  // where it happened; absent: an event was published
+	Kind    string `json:"kind,omitempty"` // shadow.StepMember and its like; absent: an event
 	Event   string `json:"event"`
 	EventID string `json:"event_id,omitempty"`
-	Subject bool   `json:"subject,omitempty"` // it is the event that the finding is about
+	User    string `json:"user,omitempty"`    // keyed hash of a user's id
+	Text    string `json:"text,omitempty"`    // of a publish, the candidate's answer; a decision, a webhook's type, a frame's structure
+	Subject bool   `json:"subject,omitempty"` // it is what the finding is about
 	Frame
 }
 
