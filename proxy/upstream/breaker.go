@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"fmt"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"sync"
@@ -16,15 +14,10 @@ import (
 // came from the vendor is not sent there. The second knows echoes (echoes.go).
 // Neither sees a loop that passes through something else, such as a second
 // gateway that has this one for its upstream. The breaker stops the bridge
-// when it finds one: of the whole app, because a call has been here before
-// (via.go), or, where what closes the loop leaves no mark, of a channel, because one and the
-// same event passes more often than anybody publishes it.
-const (
-	loopWindow = 10 * time.Second
-	loopTimes  = 500 // equal events of one channel, one way, in two windows
-	maxTallied = 1 << 16
-	maxBroken  = 16 // channels that are told apart; one more stands for all
-)
+// when one is found: of the whole app, because a call has been here before
+// (via.go), or, where what closes the loop leaves no mark, of a channel
+// (circles.go).
+const maxBroken = 16 // channels that are told apart; one more stands for all
 
 // everything stands for all channels.
 const everything = "*"
@@ -46,14 +39,7 @@ type Broken struct {
 }
 
 // breaker is not safe for concurrent use.
-type breaker struct {
-	broken []Broken
-
-	seed   maphash.Seed
-	tally  map[uint64]int // equal events in this window
-	before map[uint64]int // in the last one
-	until  time.Time      // when this window ends
-}
+type breaker struct{ broken []Broken }
 
 // find returns what stops a channel, or nil.
 func (k *breaker) find(channel protocol.ChannelName) *Broken {
@@ -92,29 +78,7 @@ func (k *breaker) rearm(pattern string) (freed []string) {
 		}
 		return free
 	})
-	clear(k.tally)
-	clear(k.before)
 	return freed
-}
-
-// circles counts an event that passes, and reports whether it does so often
-// that it must be going in a circle.
-func (k *breaker) circles(way direction, channel protocol.ChannelName, name string, data []byte, now time.Time) bool {
-	if !now.Before(k.until) {
-		if k.tally == nil {
-			k.seed = maphash.MakeSeed()
-		}
-		k.before, k.tally = k.tally, make(map[uint64]int)
-		if now.Sub(k.until) > loopWindow {
-			k.before = nil
-		}
-		k.until = now.Add(loopWindow)
-	}
-	sum := fingerprint(k.seed, channel, string(way)+name, data)
-	if _, known := k.tally[sum]; known || len(k.tally) < maxTallied {
-		k.tally[sum]++
-	}
-	return k.tally[sum]+k.before[sum] > loopTimes
 }
 
 // guard is an app's breaker, for several goroutines.
@@ -131,30 +95,26 @@ func (r *Relay) guard(app string) *guard {
 	return g.(*guard)
 }
 
-// passes reports whether an event may be brought to the other side, and if it
-// may not, whether it is the one that was one too many.
-func (g *guard) passes(way direction, channel protocol.ChannelName, name string, data []byte) (passes, circles bool) {
+// barred reports whether a channel is stopped, and counts an event that is not
+// brought over for that.
+func (g *guard) barred(channel protocol.ChannelName) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if b := g.find(channel); b != nil {
-		b.Kept++
-		return false, false
+	b := g.find(channel)
+	if b == nil {
+		return false
 	}
-	circles = g.circles(way, channel, name, data, time.Now())
-	return !circles, circles
+	b.Kept++
+	return true
 }
 
-// circled reports whether an event must not be brought to the other side as
-// it, or its channel, goes in a circle.
-func (b *bridge) circled(way direction, channel protocol.ChannelName, name string, data []byte) bool {
-	passes, circles := b.relay.guard(b.id).passes(way, channel, name, data)
-	if circles {
-		b.relay.trip(b.id, channel, fmt.Sprintf("the same event passed more than %d times in %s", loopTimes, 2*loopWindow))
+// barred reports whether nothing of a channel is brought to the other side.
+func (b *bridge) barred(channel protocol.ChannelName) bool {
+	if !b.relay.guard(b.id).barred(channel) {
+		return false
 	}
-	if !passes {
-		b.relay.metrics.loops.WithLabelValues(b.id).Inc()
-	}
-	return !passes
+	b.relay.metrics.loops.WithLabelValues(b.id).Inc()
+	return true
 }
 
 // trip stops the bridge of a channel, says so, and leaves a note in the

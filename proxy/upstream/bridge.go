@@ -45,6 +45,8 @@ type bridge struct {
 	people *people           // on presence channels
 	asked  chan struct{}     // by another gateway, where this one leads to
 
+	circles *circles
+
 	mu     sync.Mutex
 	echoes echoes
 }
@@ -136,6 +138,7 @@ func (r *Relay) look() {
 func (r *Relay) newBridge(app string) *bridge {
 	b := &bridge{relay: r, id: app, events: make(chan *proxy.Event, queuedEvents), asked: make(chan struct{}, 1)}
 	b.tap, b.people = newTap(r, app, b.arrived), newPeople(b)
+	b.circles = newCircles(b.cross, b.giveUp, func(channel protocol.ChannelName, why string) { r.trip(app, channel, why) })
 	b.takeUp(time.Now())
 	return b
 }
@@ -152,8 +155,13 @@ func (b *bridge) run(ctx context.Context) {
 		b.want(s.Name, true)
 	}
 	var parts sync.WaitGroup
+	sending, nothingHeld := context.WithCancelCause(context.WithoutCancel(ctx))
+	parts.Go(func() {
+		b.circles.run(ctx)
+		nothingHeld(context.Cause(ctx))
+	})
 	parts.Go(func() { b.explore(ctx) })
-	parts.Go(func() { b.send(ctx) })
+	parts.Go(func() { b.send(sending) })
 	parts.Go(func() { b.tap.run(ctx) })
 	parts.Go(func() { b.people.run(ctx) })
 	parts.Wait()
@@ -206,10 +214,34 @@ func (b *bridge) publish(ev *proxy.Event) bool {
 	if !b.shared(ev.Topic.Channel) {
 		return false
 	}
-	if b.circled(up, ev.Topic.Channel, ev.Name, ev.Data) {
+	if b.barred(ev.Topic.Channel) {
 		b.relay.lose(ev, "not brought to the upstream: it goes in a circle")
 		return false
 	}
+	x := crossing{way: up, channel: ev.Topic.Channel, name: ev.Name, data: ev.Data, event: ev}
+	return b.circles.holds(x, time.Now()) || b.enqueue(ev)
+}
+
+// cross brings an event over that was held.
+func (b *bridge) cross(ctx context.Context, x crossing) {
+	if x.way == down {
+		b.bring(ctx, x)
+	} else if !b.enqueue(x.event) {
+		b.settle(x.event)
+	}
+}
+
+// giveUp drops an event that goes in a circle.
+func (b *bridge) giveUp(x crossing) {
+	b.barred(x.channel) // which counts it
+	if x.way == up {
+		b.relay.lose(x.event, "not brought to the upstream: it goes in a circle")
+		b.settle(x.event)
+	}
+}
+
+// enqueue hands an event to the connection that brings it to the vendor.
+func (b *bridge) enqueue(ev *proxy.Event) bool {
 	queue := b.events
 	if ev.Publisher == proxy.ByClient {
 		if c := b.relay.splitOf(ev.Socket); c != nil && fromGateway(c.info.Via) {
@@ -457,7 +489,7 @@ func (b *bridge) expect(ev *proxy.Event, out protocol.SocketID) (returns bool) {
 	return returns
 }
 
-// arrived brings an event of the vendor's to the engine.
+// arrived takes in what the vendor says about a channel.
 func (b *bridge) arrived(ctx context.Context, f serverFrame) {
 	if f.internal() {
 		return
@@ -466,14 +498,25 @@ func (b *bridge) arrived(ctx context.Context, f serverFrame) {
 	b.mu.Lock()
 	echo := b.echoes.take(f.channel, f.event, data, time.Now())
 	b.mu.Unlock()
+	if echo || f.kept && b.stale(ctx, f, data) || b.barred(f.channel) {
+		return
+	}
+	x := crossing{way: down, channel: f.channel, name: f.event, data: data, user: f.userID}
+	if !b.circles.holds(x, time.Now()) {
+		b.bring(ctx, x)
+	}
+}
+
+// bring brings an event of the vendor's to the engine.
+func (b *bridge) bring(ctx context.Context, x crossing) {
 	app, ok := b.app()
-	if echo || !ok || f.kept && b.stale(ctx, f, data) || b.circled(down, f.channel, f.event, data) {
+	if !ok {
 		return
 	}
 	p := engine.Publication{
-		Channels: []protocol.ChannelName{f.channel}, Name: f.event, Data: data, Origin: proxy.LegVendor, UserID: f.userID,
+		Channels: []protocol.ChannelName{x.channel}, Name: x.name, Data: x.data, Origin: proxy.LegVendor, UserID: x.user,
 	}
-	if strings.HasPrefix(f.event, protocol.ClientEventPrefix) {
+	if strings.HasPrefix(x.name, protocol.ClientEventPrefix) {
 		p.Publisher = proxy.ByClient
 	}
 	if err := b.relay.settings.Engine.Publish(ctx, app, p); err != nil {

@@ -36,7 +36,7 @@
 //   - spool.go, spool_log.go, resend.go: copies for the vendor that outlive the
 //     process
 //   - cached.go: what cache channels keep
-//   - via.go, breaker.go: gateways that lead to each other
+//   - via.go, breaker.go, circles.go: gateways that lead to each other
 //   - tripwire.go: who is still at the vendor after the exit
 //   - people.go, ghosts.go: presence, both ways
 package upstream
