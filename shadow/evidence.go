@@ -16,6 +16,11 @@ type Evidence struct {
 	Coverage Coverage
 	Health   Health
 	Exhibits []Exhibit
+	// Nodes are those of the gateway's nodes that saw it, by name; empty: there
+	// is only one. Missing are nodes that live and whose evidence is not in it,
+	// each with the reason.
+	Nodes   []string `json:",omitempty"`
+	Missing []string `json:",omitempty"`
 }
 
 // Pair is the comparison of one candidate with one reference.

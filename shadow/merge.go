@@ -52,6 +52,7 @@ func Merge(all ...Evidence) (Evidence, error) {
 		out.span(ev)
 		out.Coverage.add(&ev.Coverage)
 		out.Health.add(&ev.Health)
+		out.Nodes, out.Missing = append(out.Nodes, ev.Nodes...), append(out.Missing, ev.Missing...)
 		for _, p := range ev.Pairs {
 			name := pairName{p.Reference, p.Candidate}
 			if merged[name] == nil {

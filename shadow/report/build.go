@@ -15,6 +15,7 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 		Schema: Schema,
 		Run: Run{
 			App: ev.App, From: ev.From, To: ev.To, Stage: ev.Stage.String(), Legs: []string{},
+			Nodes: ev.Nodes, MissingNodes: ev.Missing,
 			ConfigDigest: meta.ConfigDigest, GatewayVersion: meta.GatewayVersion, Generated: meta.Generated,
 		},
 		Coverage:    Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients, Webhooks: ev.Coverage.Webhooks},

@@ -48,6 +48,11 @@ func (q *proportion) measure(c *Cell) measured {
 	if q.gate == gateLoss {
 		deff = designEffect(c.Expected, c.Missing, c.Loss.Clusters)
 	}
+	return q.measureWith(c, deff)
+}
+
+// measureWith measures it with a given design effect.
+func (q *proportion) measureWith(c *Cell, deff float64) measured {
 	x, n := q.reference(c)
 	return measured{float64(c.unexcused(q.finding)) / deff, float64(c.Expected) / deff, x / deff, n / deff}
 }
@@ -58,20 +63,22 @@ func (m measured) above(limit, alpha float64) bool {
 	return m.n > 0 && differenceLower(m, 1-alpha) > limit
 }
 
-// proportion judges all traffic first, and then every channel pattern, so
-// that a pattern that fails does not hide among much that does not. The error
-// probability is shared out among the patterns (Bonferroni), so that many of
-// them do not make a false alarm likely.
+// proportion judges all traffic first, and then its parts (channel types,
+// patterns, events, publishers, client libraries), so that one that fails does
+// not hide among much that does not. The error probability is shared out among
+// the parts (Bonferroni), so that many of them do not make a false alarm
+// likely.
 func (j *judgement) proportion(p *Pair, q proportion) {
 	m := q.measure(&p.Total)
 	if m.above(q.limit, 1-confidence) {
-		j.failProportion(p, q, &p.Total, worstPattern(p, func(c *Cell) int64 { return c.unexcused(q.finding) }))
+		rule := worstPattern(p, func(c *Cell) int64 { return c.unexcused(q.finding) })
+		j.failProportion(p, q, &node{cell: &p.Total, rule: rule})
 		return
 	}
-	nodes := byPattern(p)
-	for i := range nodes {
-		if c := &nodes[i]; q.measure(c).above(q.limit, (1-confidence)/float64(len(nodes))) {
-			j.failProportion(p, q, c, c.Pattern)
+	parts := nodes(p, &q)
+	for i := range parts {
+		if q.measureNode(&parts[i]).above(q.limit, (1-confidence)/float64(len(parts))) {
+			j.failProportion(p, q, &parts[i])
 			return
 		}
 	}
@@ -90,9 +97,14 @@ func (j *judgement) proportion(p *Pair, q proportion) {
 	j.insufficient(p, q.gate, m.n, need, text)
 }
 
-func (j *judgement) failProportion(p *Pair, q proportion, c *Cell, rule string) {
+func (j *judgement) failProportion(p *Pair, q proportion, of *node) {
+	c := of.cell
 	n, expected := c.unexcused(q.finding), float64(c.Expected)
-	text := fmt.Sprintf("%s of %s events %s; at most %s is allowed", number(float64(n)), number(expected), q.words, percent(q.limit))
+	what := "events"
+	if of.of != "" {
+		what += " " + of.of
+	}
+	text := fmt.Sprintf("%s of %s %s %s; at most %s is allowed", number(float64(n)), number(expected), what, q.words, percent(q.limit))
 	if q.gate == gateLoss && c.Affected > n {
 		text += fmt.Sprintf(" (%s deliveries to clients)", number(float64(c.Affected)))
 	}
@@ -100,29 +112,7 @@ func (j *judgement) failProportion(p *Pair, q proportion, c *Cell, rule string) 
 	if x, of := q.reference(c); of > 0 {
 		reference = x / of
 	}
-	j.fail(p, q.gate, q.finding, rule, float64(n)/expected-reference, q.limit, text)
-}
-
-// byPattern sums a pair's cells by channel pattern, in order of their first
-// cell: worst first.
-func byPattern(p *Pair) []Cell {
-	var out []Cell
-	for i := range p.Cells {
-		c := &p.Cells[i]
-		at := slices.IndexFunc(out, func(o Cell) bool { return o.Pattern == c.Pattern })
-		if at < 0 {
-			at = len(out)
-			out = append(out, Cell{Pattern: c.Pattern})
-		}
-		out[at].add(c)
-	}
-	for i := range out {
-		if c := &out[i]; c.Expected > 0 { // add summed counts
-			c.Dup.Reference /= float64(c.Expected)
-			c.Reorder.Reference /= float64(c.Expected)
-		}
-	}
-	return out
+	j.fail(p, q.gate, q.finding, of.rule, float64(n)/expected-reference, q.limit, text)
 }
 
 func (j *judgement) payload(p *Pair) {
@@ -133,13 +123,29 @@ func (j *judgement) payload(p *Pair) {
 	}
 }
 
+// rejected judges the share of events that the candidate refused: of all, and
+// surely of one pattern.
 func (j *judgement) rejected(p *Pair) {
-	of := func(c *Cell) int64 { return c.unexcused("rejected") }
-	n, allowed := of(&p.Total), limit(j.gates.Rejected)
-	if share := float64(n) / float64(p.Total.Expected+n); n > 0 && share > allowed {
-		j.fail(p, gateRejected, "rejected", worstPattern(p, of), share, allowed,
-			fmt.Sprintf("%s events were refused by the candidate (%s); it cannot carry this traffic as it is", number(float64(n)), codes(p.Total.Rejected)))
+	of, allowed := func(c *Cell) int64 { return c.unexcused("rejected") }, limit(j.gates.Rejected)
+	if n := of(&p.Total); n > 0 && rate(n, p.Total.Expected+n) > allowed {
+		j.failRejected(p, &p.Total, worstPattern(p, of))
+		return
 	}
+	patterns := split(p, func(c *Cell) Cell { return Cell{Pattern: c.Pattern} })
+	for i := range patterns {
+		c := &patterns[i]
+		n := float64(of(c))
+		if lowerBoundAt(n, float64(c.Expected)+n, 1-(1-confidence)/float64(len(patterns))) > allowed {
+			j.failRejected(p, c, c.Pattern)
+			return
+		}
+	}
+}
+
+func (j *judgement) failRejected(p *Pair, c *Cell, rule string) {
+	n := c.unexcused("rejected")
+	j.fail(p, gateRejected, "rejected", rule, rate(n, c.Expected+n), limit(j.gates.Rejected),
+		fmt.Sprintf("%s events were refused by the candidate (%s); it cannot carry this traffic as it is", number(float64(n)), codes(c.Rejected)))
 }
 
 func rejections(c *Cell) int64 {
@@ -225,6 +231,15 @@ func (j *judgement) presence(p *Pair) {
 	case longest > allowedLongest:
 		j.fail(p, gatePresence, findingPresence, worst, longest, allowedLongest,
 			fmt.Sprintf("members differed for %.0f s on end; at most %.0f s is allowed", longest, allowedLongest))
+	default:
+		// One pattern on its own only where it differed beyond the grace: what is
+		// watched for a moment differs for a large part of it.
+		at := slices.IndexFunc(p.Presence, func(x Presence) bool { return x.MeanDivergence > allowed && x.Episodes > 0 })
+		if at >= 0 {
+			x := &p.Presence[at]
+			j.fail(p, gatePresence, findingPresence, x.Pattern, x.MeanDivergence, allowed,
+				fmt.Sprintf("on average %s of the members of these channels differ; at most %s is allowed", percent(x.MeanDivergence), percent(allowed)))
+		}
 	}
 }
 
@@ -298,6 +313,18 @@ func (j *judgement) measurement() {
 		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
 			Gate: gateShed, Rule: "*", Have: float64(m.Records - m.Shed), Need: float64(m.Records),
 			Text: fmt.Sprintf("the comparison itself dropped %s of its records; give it more CPU or sample fewer channels", percent(m.ShedRate)),
+		})
+	}
+}
+
+// nodes asks for the evidence of all nodes that live: what one of them saw may
+// be what speaks against going on.
+func (j *judgement) nodes() {
+	run := j.report.Run
+	for _, missing := range run.MissingNodes {
+		j.v.Insufficient = append(j.v.Insufficient, Insufficient{
+			Gate: gateEvidence, Rule: "*", Have: float64(len(run.Nodes)), Need: float64(len(run.Nodes) + len(run.MissingNodes)),
+			Text: "the evidence of a node is missing: " + missing,
 		})
 	}
 }

@@ -48,6 +48,8 @@ type Run struct {
 	To             time.Time `json:"to"`   // end of the last
 	Stage          string    `json:"stage"`
 	Legs           []string  `json:"legs"`
+	Nodes          []string  `json:"nodes,omitempty"`         // of a cluster: whose evidence it is
+	MissingNodes   []string  `json:"missing_nodes,omitempty"` // nodes that live and whose evidence is not in it, and why
 	ConfigDigest   string    `json:"config_digest,omitempty"`
 	RulesDigest    string    `json:"ignore_rules_digest,omitempty"`
 	GatewayVersion string    `json:"gateway_version,omitempty"`
@@ -218,6 +220,7 @@ type Percentiles struct {
 	Max float64 `json:"max"`
 	// How sure that is; nil in reports of older versions.
 	P50Bounds *Bounds `json:"p50_bounds,omitempty"`
+	P95Bounds *Bounds `json:"p95_bounds,omitempty"`
 	P99Bounds *Bounds `json:"p99_bounds,omitempty"`
 }
 

@@ -52,6 +52,9 @@ func headline(b *bytes.Buffer, r *Report) {
 	if !r.Run.From.IsZero() {
 		fmt.Fprintf(b, ", %s to %s UTC", r.Run.From.UTC().Format("2006-01-02 15:04"), r.Run.To.UTC().Format("2006-01-02 15:04"))
 	}
+	if n := len(r.Run.Nodes); n > 0 {
+		fmt.Fprintf(b, "\n%s", clip(fmt.Sprintf("as %d of %d nodes saw it: %s", n, n+len(r.Run.MissingNodes), strings.Join(r.Run.Nodes, ", ")), maxTerminalLine))
+	}
 	b.WriteString("\n\n")
 }
 

@@ -106,6 +106,7 @@ func judge(r *Report) Verdict {
 	}
 	j.coverage()
 	j.measurement()
+	j.nodes()
 	j.observed()
 	order := slices.Concat(pairGates(), runGates())
 	slices.SortStableFunc(j.v.Reasons, func(a, b Reason) int {
