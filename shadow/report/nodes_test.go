@@ -61,7 +61,7 @@ func TestASmallPartThatFailsDoesNotHideInALargeOne(t *testing.T) {
 			part: func(p *shadow.Pair) {
 				p.Cells = append(p.Cells, cellOf("public", "ticker-{int}", "halted", shadow.Counts{Expected: 12, Missing: 12}))
 			},
-			gate: "loss", says: `12 of 12 events of event "halted" lost`,
+			gate: "loss", says: `12 of 12 events named "halted" lost`,
 		},
 		"a rare pattern is refused": {
 			part: func(p *shadow.Pair) {

@@ -185,7 +185,8 @@ func (b blocks) percentiles(h *hdrhistogram.Histogram, of classes) *Percentiles 
 	n := float64(h.TotalCount())
 	return &Percentiles{
 		P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: float64(h.Max()) / 1000,
-		P50Bounds: b.bounds(of, 0.5, n, at), P99Bounds: b.bounds(of, 0.99, n, at),
+		P50Bounds: b.bounds(of, 0.5, n, at), P95Bounds: b.bounds(of, 0.95, n, at),
+		P99Bounds: b.bounds(of, 0.99, n, at),
 	}
 }
 
@@ -200,7 +201,8 @@ func (b blocks) paired(l *shadow.Latency) *Percentiles {
 	n := float64(total(l.Slower) + total(l.Faster))
 	return &Percentiles{
 		P50: at(0.5), P95: at(0.95), P99: at(0.99), Max: at(1),
-		P50Bounds: b.bounds(pairedDelays, 0.5, n, at), P99Bounds: b.bounds(pairedDelays, 0.99, n, at),
+		P50Bounds: b.bounds(pairedDelays, 0.5, n, at), P95Bounds: b.bounds(pairedDelays, 0.95, n, at),
+		P99Bounds: b.bounds(pairedDelays, 0.99, n, at),
 	}
 }
 
