@@ -13,6 +13,7 @@ import (
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/engine"
 	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/proxy/route"
 )
 
 // Bounds of a bridge. What does not fit is counted and a gap.
@@ -23,6 +24,7 @@ const (
 	longestPause = 5 * time.Second
 	lastCalls    = 5 * time.Second // for what is left when a bridge is closed
 	lookEvery    = 5 * time.Second // whether an app still needs its bridge
+	lookSoon     = 100 * time.Millisecond
 )
 
 // bridge joins the two populations of one app: what is published here goes to
@@ -47,6 +49,10 @@ type bridge struct {
 
 	circles *circles
 
+	// Owned by the Relay's bridge: where the app is, and was until turned.
+	now, before *route.Position
+	turned      time.Time
+
 	mu     sync.Mutex
 	echoes echoes
 }
@@ -65,11 +71,14 @@ func (r *Relay) bridge(ctx context.Context) {
 	defer look.Stop()
 	for {
 		changed := r.changed()
+		for range len(r.settings.Feed.records) { // of before the move
+			r.hand(ctx, bridges, &running, <-r.settings.Feed.records)
+		}
 		r.adjust(ctx, bridges, &running)
 		for again := false; !again; {
 			select {
 			case rec := <-r.settings.Feed.records:
-				r.hand(bridges, rec)
+				r.hand(ctx, bridges, &running, rec)
 				if rec.Kind == proxy.KindPublished && len(r.settings.Feed.records) == 0 {
 					r.settings.Feed.flush(rec.Topic.App) // of a publisher that did not
 				}
@@ -81,7 +90,7 @@ func (r *Relay) bridge(ctx context.Context) {
 				again = true
 			case <-ctx.Done():
 				for len(r.settings.Feed.records) > 0 {
-					r.hand(bridges, <-r.settings.Feed.records)
+					r.hand(ctx, bridges, &running, <-r.settings.Feed.records)
 				}
 				return
 			}
@@ -89,7 +98,14 @@ func (r *Relay) bridge(ctx context.Context) {
 	}
 }
 
-func (r *Relay) hand(bridges map[string]*bridge, rec proxy.Record) {
+// hand gives a record to its app's bridge. An event of the first moment after a
+// move may be here before its bridge is.
+func (r *Relay) hand(ctx context.Context, bridges map[string]*bridge, running *sync.WaitGroup, rec proxy.Record) {
+	if bridges[rec.Topic.App] == nil {
+		if app, ok := r.settings.Apps.ByID(rec.Topic.App); ok && r.bridged(app) && ctx.Err() == nil {
+			r.adjust(ctx, bridges, running)
+		}
+	}
 	b := bridges[rec.Topic.App]
 	if b == nil || !b.take(rec) {
 		r.settings.Feed.settle(rec)
@@ -97,15 +113,20 @@ func (r *Relay) hand(bridges map[string]*bridge, rec proxy.Record) {
 }
 
 // adjust starts and stops bridges. One outlasts its stage until the engine's
-// last client has gone over to the vendor, and the last event as well.
+// last client has gone over to the vendor, and the last event as well: also
+// those of calls that were under way when the app was moved.
 func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running *sync.WaitGroup) {
 	needed := make(map[string]bool)
 	for _, app := range r.settings.Apps.All() {
 		left := r.settings.Feed.unsettled(app.ID) > 0 || r.settings.Engine.Stats(app.ID).Connections > 0
-		if !r.bridged(app) && (!left || !r.takes(app)) || r.stopped(app.ID) {
+		moving := r.settings.Feed.outdated(app.ID) && bridges[app.ID] != nil
+		if !r.bridged(app) && (!left || !r.takes(app)) && !moving || r.stopped(app.ID) {
 			continue
 		}
 		needed[app.ID] = true
+		if moving {
+			time.AfterFunc(lookSoon, r.look)
+		}
 		r.settings.Feed.of(app.ID).bridged.Store(true)
 		if bridges[app.ID] == nil {
 			b := r.newBridge(app.ID)
@@ -114,6 +135,7 @@ func (r *Relay) adjust(ctx context.Context, bridges map[string]*bridge, running 
 			running.Go(func() { b.run(bridged) })
 			bridges[app.ID] = b
 			r.bridges.Store(app.ID, b)
+			r.opened()
 		}
 	}
 	for id, b := range bridges {
@@ -209,9 +231,23 @@ func (b *bridge) shared(channel protocol.ChannelName) bool {
 	return ok && b.relay.position(app).Rule(channel).Stage != proxy.StageExited
 }
 
+// sharedAt reports whether the vendor had clients of a channel when an event
+// was accepted, or has them now. Owned by the Relay's bridge.
+func (b *bridge) sharedAt(channel protocol.ChannelName, at time.Time) bool {
+	app, ok := b.app()
+	if !ok {
+		return false
+	}
+	if now := b.relay.position(app); now != b.now {
+		b.before, b.now, b.turned = b.now, now, time.Now()
+	}
+	return b.now.Rule(channel).Stage != proxy.StageExited ||
+		b.before != nil && at.Before(b.turned) && b.before.Rule(channel).Stage != proxy.StageExited
+}
+
 // publish queues an event for the vendor.
 func (b *bridge) publish(ev *proxy.Event) bool {
-	if !b.shared(ev.Topic.Channel) {
+	if !b.sharedAt(ev.Topic.Channel, ev.At) {
 		return false
 	}
 	if b.barred(ev.Topic.Channel) {
@@ -365,7 +401,7 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 	kept := false
 	defer func() {
 		if kept {
-			b.relay.settings.Feed.of(b.id).settle(len(batch)) // by this process
+			b.relay.settings.Feed.of(b.id).settle(batch...) // by this process
 		} else {
 			b.settle(batch...)
 		}
@@ -442,10 +478,11 @@ func (b *bridge) call(ctx context.Context, app *proxy.App, batch []*proxy.Event)
 // vendor did not take them, or has done so before the listener was there.
 func (b *bridge) returned(expected []*proxy.Event, status int, err error) {
 	for _, ev := range expected {
-		_, on := b.listener(ev.Topic.Channel).at(ev.Topic.Channel)
+		listener := b.listener(ev.Topic.Channel)
+		_, on := listener.at(ev.Topic.Channel)
 		b.mu.Lock()
 		switch {
-		case undone(status, err) || status >= 300:
+		case undone(status, err) || status >= 300, !on && !listener.wants(ev.Topic.Channel):
 			b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
 		case !on:
 			b.echoes.doubt(ev, time.Now())
@@ -476,12 +513,13 @@ func (b *bridge) excluded(ev *proxy.Event) protocol.SocketID {
 }
 
 // expect reports whether an event may return though the vendor leaves a socket
-// out, and expects it then: another one listens, or it is only just
-// connecting.
+// out, and expects it then: another one listens, or there is none yet. One
+// that begins to listen during the call may be given the event.
 func (b *bridge) expect(ev *proxy.Event, out protocol.SocketID) (returns bool) {
-	listener := b.listener(ev.Topic.Channel)
-	own, _ := listener.at(ev.Topic.Channel)
-	if returns = listener.wants(ev.Topic.Channel) && (own == "" || out != own); returns {
+	channel := ev.Topic.Channel
+	own, _ := b.listener(channel).at(channel)
+	unseen := channel.Kind() == protocol.Presence && b.people.eye(channel) == nil
+	if returns = own == "" || out != own || unseen; returns {
 		b.mu.Lock()
 		b.echoes.expect(ev, time.Now())
 		b.mu.Unlock()

@@ -265,7 +265,12 @@ func TestTheWalkUnderLoad(t *testing.T) {
 		}
 	}()
 	codes := make(chan int, 1000)
-	seen := make(chan string, 100000)
+	type arrival struct {
+		data string
+		on   protocol.SocketID
+		at   time.Time
+	}
+	seen := make(chan arrival, 100000)
 	wandering := make(chan struct{})
 	go func() {
 		defer close(wandering)
@@ -290,7 +295,7 @@ func TestTheWalkUnderLoad(t *testing.T) {
 					return
 				}
 				if f.Get("event").String() == "n" {
-					seen <- f.Get("data").String()
+					seen <- arrival{f.Get("data").String(), c.id, time.Now()}
 				}
 			}
 		}
@@ -300,6 +305,7 @@ func TestTheWalkUnderLoad(t *testing.T) {
 		proxy.StageShadow, proxy.StageMirror, proxy.StageCutover, proxy.StageMirror, proxy.StageObserve,
 		proxy.StageCutover, proxy.StageObserve,
 	} {
+		t.Logf("%s: to %s", time.Now().Format("05.000"), stage)
 		r.move(stage)
 		time.Sleep(300 * time.Millisecond)
 	}
@@ -323,14 +329,13 @@ func TestTheWalkUnderLoad(t *testing.T) {
 		t.Errorf("the client was moved %d times", moves)
 	}
 	close(seen)
-	times := map[string]int{}
-	for data := range seen {
-		times[data]++
-	}
-	for data, k := range times {
-		if k > 1 {
-			t.Errorf("event %s reached the client %d times", data, k)
+	times := map[string]arrival{}
+	for a := range seen {
+		if before, twice := times[a.data]; twice {
+			t.Errorf("event %s reached the client twice: on %s at %s, and on %s at %s", a.data,
+				before.on, before.at.Format("05.000"), a.on, a.at.Format("05.000"))
 		}
+		times[a.data] = a
 	}
 	if missed := n - len(times); missed > n/10 {
 		t.Errorf("%d of %d events missed the client on its ways", missed, n)

@@ -43,9 +43,13 @@ func TestEchoesAreCounted(t *testing.T) {
 func TestCaughtUpWaitsForWhatWasThereBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := NewFeed(10)
-		published := proxy.Record{Kind: proxy.KindPublished, Leg: proxy.LegEngine, Topic: proxy.Topic{App: "1"}}
-		f.Offer(published)
-		f.Offer(published)
+		var events [3]proxy.Record
+		for i := range events {
+			topic := proxy.Topic{App: "1"}
+			events[i] = proxy.Record{Kind: proxy.KindPublished, Leg: proxy.LegEngine, Topic: topic, Event: &proxy.Event{Topic: topic}}
+		}
+		f.Offer(events[0])
+		f.Offer(events[1])
 		done := make(chan time.Time, 1)
 		start := time.Now()
 		go func() {
@@ -53,20 +57,22 @@ func TestCaughtUpWaitsForWhatWasThereBefore(t *testing.T) {
 			done <- time.Now()
 		}()
 		synctest.Wait()
-		f.Offer(published) // one more comes, which it need not wait for
+		f.Offer(events[2]) // one more comes, which it need not wait for
 		time.Sleep(100 * time.Millisecond)
-		f.settle(published)
+		f.settle(events[0])
+		f.settle(events[2]) // and overtakes the second
 		synctest.Wait()
 		if len(done) != 0 {
 			t.Error("it went on with an event before it that is not settled")
 		}
 		time.Sleep(100 * time.Millisecond)
-		f.settle(published)
+		f.settle(events[1])
 		if waited := (<-done).Sub(start); waited != 200*time.Millisecond {
 			t.Errorf("waited %v", waited)
 		}
+		f.Offer(events[0])
 		start = time.Now()
-		f.caughtUp("1") // the third is never settled
+		f.caughtUp("1") // it is never settled
 		if waited := time.Since(start); waited != longestWait {
 			t.Errorf("waited %v for what does not come, want %v", waited, longestWait)
 		}
@@ -90,7 +96,9 @@ func TestFeedTakesOnlyWhatIsTheEngines(t *testing.T) {
 			t.Errorf("it took %+v", r)
 		}
 	}
-	if !f.Offer(own) || f.Offer(own) {
+	another := own
+	another.Event = &proxy.Event{Origin: proxy.LegEngine}
+	if !f.Offer(own) || f.Offer(another) {
 		t.Error("it has room for one")
 	}
 	if n := f.unsettled("1"); n != 1 {

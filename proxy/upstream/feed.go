@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ func (f *Feed) Offer(r proxy.Record) (accepted bool) {
 	if r.Leg != proxy.LegEngine || r.Event != nil && r.Event.Origin == proxy.LegVendor || isDouble(r) {
 		return true
 	}
-	if r.Kind == proxy.KindPublished {
+	if r.Kind == proxy.KindPublished && r.Event != nil {
 		f.of(r.Topic.App).take(r.Event)
 	}
 	select {
@@ -55,13 +56,13 @@ func (f *Feed) of(app string) *progress {
 	if p, ok := f.apps.Load(app); ok {
 		return p.(*progress)
 	}
-	p, _ := f.apps.LoadOrStore(app, &progress{moved: make(chan struct{})})
+	p, _ := f.apps.LoadOrStore(app, &progress{open: make(map[*proxy.Event]uint64)})
 	return p.(*progress)
 }
 
 // settle notes that a record needs nothing more.
 func (f *Feed) settle(r proxy.Record) {
-	if r.Kind == proxy.KindPublished {
+	if r.Kind == proxy.KindPublished && r.Event != nil {
 		f.of(r.Topic.App).done(r.Event)
 	}
 }
@@ -82,7 +83,7 @@ func (f *Feed) unsettled(app string) int {
 	p := f.of(app)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.taken - p.settled
+	return len(p.open)
 }
 
 // longestWait bounds caughtUp: an event that overtakes another is better than
@@ -94,32 +95,41 @@ const longestWait = 2 * time.Second
 // overtakes them nor gets them a second time.
 func (f *Feed) caughtUp(app string) {
 	if f != nil {
-		f.of(app).wait(longestWait)
+		f.of(app).catchUp(context.Background(), longestWait)
 	}
 }
 
-// progress counts an app's published events: those that were taken in, and
-// those that need nothing more, which the vendor then has or never will.
+// progress knows what of an app is on its way: its published events, until
+// they need nothing more, which the vendor then has or never will, and calls
+// of its HTTP API (moves.go).
 type progress struct {
 	spool   *spool      // nil: they wait in memory only
 	bridged atomic.Bool // what is published is for the vendor as well
 
-	mu             sync.Mutex
-	taken, settled int
-	waiting        int
-	moved          chan struct{}  // closed when settled has grown, if somebody waits
-	left           []*proxy.Event // by an earlier process; among taken
+	events rounds
+	calls  rounds
+	turn   atomic.Uint64 // the last round of calls before the latest move
+
+	mu      sync.Mutex
+	open    map[*proxy.Event]uint64 // the events, by round
+	settled time.Time               // when the latest was
+	left    []*proxy.Event          // by an earlier process; open as well
 }
 
 // take takes an event in. Client events are not kept: nobody was told that
 // they were accepted, and they are the connection's that says them.
 func (p *progress) take(ev *proxy.Event) {
-	p.mu.Lock()
-	p.taken++
-	p.mu.Unlock()
-	if p.spool != nil && ev != nil && ev.Publisher == proxy.ByServer && p.bridged.Load() {
+	p.begin(ev)
+	if p.spool != nil && ev.Publisher == proxy.ByServer && p.bridged.Load() {
 		p.spool.add(ev)
 	}
+}
+
+func (p *progress) begin(ev *proxy.Event) {
+	round := p.events.begin()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[ev] = round
 }
 
 // done settles events for good.
@@ -127,7 +137,7 @@ func (p *progress) done(events ...*proxy.Event) {
 	if p.spool != nil {
 		p.spool.settle(events...)
 	}
-	p.settle(len(events))
+	p.settle(events...)
 }
 
 // leftOver hands out what an earlier process has left, once.
@@ -139,33 +149,26 @@ func (p *progress) leftOver() []*proxy.Event {
 	return left
 }
 
-func (p *progress) settle(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.settled += n
-	if p.waiting > 0 {
-		close(p.moved)
-		p.moved, p.waiting = make(chan struct{}), 0
+// settle notes that this process does nothing more about events.
+func (p *progress) settle(events ...*proxy.Event) {
+	now := time.Now()
+	for _, ev := range events {
+		p.mu.Lock()
+		round, open := p.open[ev]
+		delete(p.open, ev)
+		p.settled = now
+		p.mu.Unlock()
+		if open {
+			p.events.end(round)
+		}
 	}
 }
 
-func (p *progress) wait(longest time.Duration) {
-	var late <-chan time.Time
+func (p *progress) catchUp(ctx context.Context, longest time.Duration) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for before := p.taken; p.settled < before; {
-		if late == nil {
-			late = time.After(longest)
-		}
-		p.waiting++
-		moved := p.moved
-		p.mu.Unlock()
-		select {
-		case <-moved:
-			p.mu.Lock()
-		case <-late:
-			p.mu.Lock()
-			return
-		}
+	none := len(p.open) == 0
+	p.mu.Unlock()
+	if !none {
+		p.events.wait(ctx, p.events.mark(), longest)
 	}
 }

@@ -31,6 +31,9 @@ var (
 // relayed are forwarded as they are, and the vendor's answer is the answer.
 func (r *Relay) ServeAPI(ctx *fasthttp.RequestCtx) {
 	app := r.calledApp(ctx)
+	if app != nil && app.Upstream != nil {
+		defer r.settings.Feed.called(app.ID)()
+	}
 	r.serve(ctx, app)
 	if app != nil && fromGateway(viaOf(ctx)) {
 		ctx.Response.Header.Set(leadsHeader, r.leads(app.ID))

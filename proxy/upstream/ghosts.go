@@ -191,6 +191,14 @@ func (p *people) ghosts(channel protocol.ChannelName) (o own) {
 	return o
 }
 
+// isGhost reports whether a connection to the engine is a ghost's.
+func (p *people) isGhost(id protocol.SocketID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, ghost := p.here[id]
+	return ghost
+}
+
 func (g *ghostHere) end() { g.conn.Close(0, "") }
 
 // Send implements fanout.Outlet: a ghost listens to nothing.

@@ -284,6 +284,7 @@ func (r *Relay) changed() <-chan struct{} {
 
 // flip tells those who wait for a change.
 func (r *Relay) flip() {
+	r.settings.Feed.turn()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	close(r.turned)

@@ -85,3 +85,32 @@ func (b *bridge) listen(channel protocol.ChannelName) (joined func()) {
 		}
 	}
 }
+
+// awaitBridge returns an app's bridge. After a move a client may be here
+// before the bridge is open; nil: the app has none.
+func (r *Relay) awaitBridge(app *proxy.App) *bridge {
+	late := time.NewTimer(listenWithin)
+	defer late.Stop()
+	for {
+		r.mu.Lock()
+		opening := r.opening
+		r.mu.Unlock()
+		b := r.bridgeOf(app.ID)
+		if b != nil || r.settings.Feed == nil || !r.bridged(app) || r.stopped(app.ID) {
+			return b
+		}
+		select {
+		case <-opening:
+		case <-late.C:
+			return nil
+		}
+	}
+}
+
+// opened tells those who wait for a bridge.
+func (r *Relay) opened() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.opening)
+	r.opening = make(chan struct{})
+}

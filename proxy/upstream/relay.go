@@ -93,6 +93,7 @@ type Relay struct {
 	sockets  map[protocol.SocketID]*virtual    // doubles by the vendor's socket id
 	split    map[protocol.SocketID]*terminated // by the engine's socket id
 	turned   chan struct{}                     // closed when positions may have changed
+	opening  chan struct{}                     // closed when a bridge has been opened
 	draining bool
 	ended    bool
 	running  sync.WaitGroup // of clients
@@ -127,6 +128,7 @@ func New(s Settings) *Relay {
 		looking:  make(chan struct{}, 1),
 		failures: make(chan string, maxFailing),
 		turned:   make(chan struct{}),
+		opening:  make(chan struct{}),
 		ears:     newEars(),
 	}
 	if s.Feed != nil {
@@ -275,64 +277,6 @@ func (r *Relay) Run(ctx context.Context) error {
 	return nil
 }
 
-const (
-	// moveOver is the longest time that the clients of an app are sent away
-	// in when its stage moves, and movePace the time for each of few.
-	moveOver = 5 * time.Second
-	movePace = 5 * time.Millisecond
-	// lookAgain is when clients are looked at once more: a handshake that was
-	// under way during a move may have ended on the wrong side.
-	lookAgain = 15 * time.Second
-)
-
-func moveTime(clients int) time.Duration { return min(moveOver, time.Duration(clients)*movePace) }
-
-// follow sends away clients that are no longer where they belong. A further
-// move does not wait for the one before to have reached everybody.
-func (r *Relay) follow(ctx context.Context) {
-	again := time.NewTimer(lookAgain)
-	defer again.Stop()
-	for {
-		changed := r.changed()
-		moving, cancel := until(ctx, changed)
-		moved := r.clientsWhere(r.misplaced)
-		if len(moved) > 0 {
-			r.settings.Log.Info().Int("connections", len(moved)).Msg("stage moved: clients are sent to where they belong now")
-		}
-		err := r.release(moving, moved, moveTime(len(moved)))
-		if err == nil {
-			err = r.releaseEngine(moving)
-		}
-		cancel()
-		if err != nil {
-			if ctx.Err() != nil {
-				return
-			}
-			continue
-		}
-		select {
-		case <-again.C:
-		case <-changed:
-			again.Reset(lookAgain)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// until returns a context that ends when stop is closed.
-func until(ctx context.Context, stop <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	go func() {
-		select {
-		case <-stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
-}
-
 // misplaced reports whether a client belongs elsewhere.
 func (r *Relay) misplaced(c relayed) bool {
 	app, ok := r.settings.Apps.ByID(c.owner().ID)
@@ -343,26 +287,6 @@ func (r *Relay) misplaced(c relayed) bool {
 		return t.misplaced(r.position(app))
 	}
 	return !r.takes(app)
-}
-
-// releaseEngine sends away clients that only the engine knows, of apps whose
-// clients or channels are the vendor's again.
-func (r *Relay) releaseEngine(ctx context.Context) error {
-	for _, app := range r.settings.Apps.All() {
-		position := r.position(app)
-		connections := r.settings.Engine.Stats(app.ID).Connections
-		if app.Upstream == nil || !position.Split() || connections == 0 {
-			continue
-		}
-		relayed := position.Relayed()
-		err := r.settings.Engine.Release(ctx, app.ID, moveTime(connections), func(id protocol.SocketID) bool {
-			return relayed || r.splitOf(id) == nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // splitOf returns the client with that id of the engine's that the vendor may

@@ -237,11 +237,12 @@ func (f *Feed) Keep(dir string, apps []string, log zerolog.Logger) error {
 		if err != nil {
 			return fmt.Errorf("copies of app %q that wait for its upstream: %w", app, err)
 		}
+		p := f.of(app)
 		for _, ev := range left {
 			ev.Topic.App = app
+			p.begin(ev)
 		}
-		p := f.of(app)
-		p.spool, p.left, p.taken = s, left, len(left)
+		p.spool, p.left = s, left
 	}
 	return nil
 }

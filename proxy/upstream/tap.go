@@ -247,7 +247,7 @@ func (t *tap) say(v *vendorConn, ev *proxy.Event, says *rate.Limiter) error {
 		t.lose(ev, "client event not brought to the upstream: its limit for one connection")
 		return nil
 	}
-	defer t.relay.settings.Feed.of(t.app).settle(1)
+	defer t.relay.settings.Feed.of(t.app).settle(ev)
 	frame := protocol.AppendString([]byte(`{"event":`), ev.Name)
 	frame = protocol.AppendString(append(frame, `,"channel":`...), ev.Topic.Channel)
 	frame = protocol.AppendString(append(frame, `,"data":`...), ev.Data)
@@ -273,5 +273,5 @@ func (t *tap) silence() {
 // lose notes that the vendor will not have a client event.
 func (t *tap) lose(ev *proxy.Event, why string) {
 	t.relay.lose(ev, why)
-	t.relay.settings.Feed.of(t.app).settle(1)
+	t.relay.settings.Feed.of(t.app).settle(ev)
 }

@@ -113,12 +113,14 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 	}
 }
 
-// join subscribes the client to a channel of the engine.
+// join subscribes the client to a channel of the engine, where it is to be
+// given what it has not been given by the vendor.
 func (c *terminated) join(channel protocol.ChannelName, frame []byte) {
 	joined := func() {}
-	if b := c.relay.bridgeOf(c.app.ID); b != nil {
+	if b := c.relay.awaitBridge(c.relay.current(c.app)); b != nil {
 		joined = b.listen(channel)
 	}
+	c.relay.level(context.Background(), c.app.ID, false)
 	c.conn.Handle(frame)
 	joined()
 }
