@@ -149,11 +149,7 @@ func (c *Client) Publish(ctx context.Context) (*PublishStream, error) {
 
 // Send hands over a batch. Its number comes back in the Ack.
 func (s *PublishStream) Send(batch uint64, items []translators.Envelope) error {
-	wired := make([]*wire.Envelope, len(items))
-	for i := range items {
-		wired[i] = wire.FromEnvelope(items[i])
-	}
-	return s.stream.Send(&wire.PublishBatch{Batch: batch, Items: wired})
+	return s.stream.Send(&wire.PublishBatch{Batch: batch, Items: wire.FromEnvelopes(items)})
 }
 
 // CloseSend says that no batch follows.

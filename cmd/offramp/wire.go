@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
+	peers      *redis.Peers   // how they talk to each other; nil likewise
 	leaving    atomic.Bool    // it is not ready, as it is about to end
 	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
@@ -95,7 +97,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	stages := route.Settings{
-		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) (*report.Report, error) { return g.buildReport(app, time.Time{}) }}, Log: o.log,
+		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(ctx context.Context, app string) (*report.Report, error) {
+			return g.buildReport(ctx, app, time.Time{})
+		}}, Log: o.log,
 	}
 
 	// The other nodes, if there are any.
@@ -112,6 +116,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		if g.cluster, err = g.newCluster(node); err != nil {
 			return nil, err
 		}
+		g.newPeers()
+		stages.Moved = g.tellMoved
 		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
 		hooks.Told, rates, stages.Shared = g.cluster.Told, g.cluster.Rates, g.cluster.Moves
@@ -223,7 +229,8 @@ func (g *gateway) newShadow(o gatewayOptions, node uint64) error {
 		Members:  func(ctx context.Context, t proxy.Topic) ([]proxy.Member, error) { return g.engine.Members(ctx, t) },
 		Channels: g.occupiedChannels, Owners: g.owners(), Node: node,
 		Out: tap.New(
-			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds},
+			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds, Apps: g.appIs(isJudged)},
+			tap.Watcher{Name: "recorder", Sink: &g.recorder, Kinds: proxy.AllKinds, Apps: g.appIs(isOnlyCopied)},
 			tap.Watcher{Name: "feed", Sink: g.feed, Kinds: proxy.AllKinds},
 		),
 		Log: o.log,
@@ -243,7 +250,8 @@ func (g *gateway) watchers() []tap.Watcher {
 	if anyApp(g.config.Apps, isCompared) {
 		watchers = append(watchers,
 			tap.Watcher{Name: "plugins", Sink: g.host, Kinds: g.host.Kinds(), Apps: g.appIs(isCompared)},
-			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds, Apps: g.appIs(isCompared)},
+			tap.Watcher{Name: "comparator", Sink: g.comparator, Kinds: proxy.AllKinds, Apps: g.appIs(isJudged)},
+			tap.Watcher{Name: "recorder", Sink: &g.recorder, Kinds: proxy.AllKinds, Apps: g.appIs(isOnlyCopied)},
 			tap.Watcher{Name: "inventory", Sink: g.inventory, Kinds: inventory.Kinds(), Apps: g.appIs(isCompared)},
 		)
 	}
@@ -276,6 +284,16 @@ func limitsOf(list []*proxy.App) []proxy.Limits {
 func hasWebhooks(a *proxy.App) bool { return len(a.Webhooks) > 0 }
 
 func isCompared(a *proxy.App) bool { return len(a.Backends) > 0 || a.Upstream != nil }
+
+// isJudged reports whether something of an app is compared with something: the
+// vendor with the engine, or a backend in the shadow with what clients are given.
+func isJudged(a *proxy.App) bool {
+	return a.Upstream != nil || slices.ContainsFunc(a.Backends, func(b proxy.Backend) bool { return b.Role == proxy.RoleShadow })
+}
+
+// isOnlyCopied reports whether an app has backends, and none that is compared:
+// its records are for who records them, whom the comparator shows the others.
+func isOnlyCopied(a *proxy.App) bool { return isCompared(a) && !isJudged(a) }
 
 func anyApp(list []*proxy.App, is func(*proxy.App) bool) bool {
 	for _, a := range list {

@@ -11,19 +11,25 @@ import (
 	"github.com/offramp/offramp/translators"
 )
 
+// batchLinger is how long an event waits at most for others to share its batch. A
+// batch costs some ten times what an event in it does, on both sides.
+const batchLinger = time.Millisecond
+
 // feed sends batches while there is credit. A batch is what was waiting when
-// the last one had been sent, so batches grow with the load and a lone event
-// waits for nothing.
+// the last one had been sent. On a busy stream what follows a batch within
+// batchLinger waits for the rest of it, so batches grow with the load and a lone
+// event waits for nothing.
 func (l *link) feed(ctx context.Context, stream *plugins.PublishStream) error {
+	var sent time.Time // the last batch
+	company := time.NewTimer(0)
+	defer company.Stop()
 	for {
 		number, items := l.book.next()
 		if len(items) == 0 {
-			select {
-			case <-l.book.work:
-				continue
-			case <-ctx.Done():
+			if !l.await(ctx, company, sent) {
 				return nil
 			}
+			continue
 		}
 		envelopes := make([]translators.Envelope, len(items))
 		for i, it := range items {
@@ -33,6 +39,28 @@ func (l *link) feed(ctx context.Context, stream *plugins.PublishStream) error {
 		if err := stream.Send(number, envelopes); err != nil {
 			return fmt.Errorf("feed plugin: %w", err)
 		}
+		sent = time.Now()
+	}
+}
+
+// await waits for something to send and then, if the last batch was sent just
+// now, for its company. It reports false when ctx ended.
+func (l *link) await(ctx context.Context, company *time.Timer, sent time.Time) bool {
+	select {
+	case <-l.book.work:
+	case <-ctx.Done():
+		return false
+	}
+	wait := batchLinger - time.Since(sent)
+	if wait <= 0 {
+		return true
+	}
+	company.Reset(wait)
+	select {
+	case <-company.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -43,12 +43,13 @@ func newProcessRunner(cmd *exec.Cmd, stray io.Writer) (*processRunner, error) {
 }
 
 // Start implements runner.Runner. The thread that starts the process lives as
-// long as it: on Linux the death signal comes when that thread ends.
+// long as it, and no longer: on Linux the death signal comes when that thread
+// ends, and the process has the priority that the thread was given.
 func (r *processRunner) Start(context.Context) error {
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		runtime.LockOSThread() // for good: the thread ends with this goroutine
+		yield()
 		err := r.cmd.Start()
 		started <- err
 		if err == nil {

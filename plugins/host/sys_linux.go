@@ -12,6 +12,15 @@ func processAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }
 
+// yielding is the nice value of plugins: where processors are short, clients are
+// served first, and a plugin that takes all it can get is given a quarter of
+// one.
+const yielding = 5
+
+// yield gives the calling thread, and the processes that it starts, the
+// priority of plugins. Where that is not allowed, they have the gateway's.
+func yield() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, yielding) }
+
 // killProcess kills a plugin and whatever it has started.
 func killProcess(p *os.Process) {
 	_ = syscall.Kill(-p.Pid, syscall.SIGKILL)

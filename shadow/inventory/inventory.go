@@ -149,6 +149,7 @@ func (inv *Inventory) Document(appID string) Document {
 type app struct {
 	Document
 	dirty bool
+	today time.Time // the date of the last of Days, once a record has come
 
 	channels map[string]*Channels
 	events   map[eventKey]*Event
@@ -156,12 +157,13 @@ type app struct {
 	features map[string]*Feature
 	refusals map[refusalKey]*Refusal
 
-	open      map[protocol.SocketID]bool     // connections, up to maxTracked
-	distinct  map[string]map[uint64]struct{} // channel names by pattern, hashed, up to maxDistinct each
-	seats     map[protocol.ChannelName]int   // subscriptions of occupied channels, up to maxTracked
-	second    int64                          // the running second of the rates below
-	publishes int                            // in the running second
-	typed     map[protocol.SocketID]int      // client events in the running second, by connection
+	known     map[protocol.ChannelName]*Channels // patterns of channels, up to maxTracked: finding one is dear
+	open      map[protocol.SocketID]bool         // connections, up to maxTracked
+	distinct  map[string]map[uint64]struct{}     // channel names by pattern, hashed, up to maxDistinct each
+	seats     map[protocol.ChannelName]int       // subscriptions of occupied channels, up to maxTracked
+	second    int64                              // the running second of the rates below
+	publishes int                                // in the running second
+	typed     map[protocol.SocketID]int          // client events in the running second, by connection
 }
 
 type eventKey struct{ name, publisher string }
@@ -199,6 +201,7 @@ func (a *app) index() {
 	a.clients = make(map[clientKey]*Client)
 	a.features = make(map[string]*Feature)
 	a.refusals = make(map[refusalKey]*Refusal)
+	a.known = make(map[protocol.ChannelName]*Channels)
 	a.open = make(map[protocol.SocketID]bool)
 	a.distinct = make(map[string]map[uint64]struct{})
 	a.seats = make(map[protocol.ChannelName]int)
@@ -222,11 +225,17 @@ func (a *app) index() {
 
 // day returns the counts of the day that a record belongs to.
 func (a *app) day(at time.Time) *Messages {
-	date := at.UTC().Format(time.DateOnly)
-	if n := len(a.Days); n > 0 && a.Days[n-1].Date == date {
+	date := at.UTC().Truncate(24 * time.Hour)
+	n := len(a.Days)
+	if n > 0 && date.Equal(a.today) {
 		return &a.Days[n-1].Messages
 	}
-	a.Days = append(a.Days, Day{Date: date})
+	a.today = date
+	written := date.Format(time.DateOnly)
+	if n > 0 && a.Days[n-1].Date == written {
+		return &a.Days[n-1].Messages
+	}
+	a.Days = append(a.Days, Day{Date: written})
 	if len(a.Days) > maxDays {
 		a.Days = a.Days[1:]
 	}
@@ -234,6 +243,9 @@ func (a *app) day(at time.Time) *Messages {
 }
 
 func (a *app) pattern(name protocol.ChannelName) *Channels {
+	if c := a.known[name]; c != nil {
+		return c
+	}
 	pattern := shadow.Pattern(name)
 	c := a.channels[pattern]
 	if c == nil && len(a.channels) >= maxRows {
@@ -244,6 +256,9 @@ func (a *app) pattern(name protocol.ChannelName) *Channels {
 		c = &Channels{Pattern: pattern, Type: shadow.ChannelType(name)}
 		a.channels[pattern] = c
 		a.Channels = append(a.Channels, c)
+	}
+	if len(a.known) < maxTracked {
+		a.known[name] = c
 	}
 	return c
 }

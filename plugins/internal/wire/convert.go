@@ -13,23 +13,30 @@ import (
 
 // FromEnvelope returns an envelope's wire form, which shares its data.
 func FromEnvelope(e translators.Envelope) *Envelope {
-	return &Envelope{
-		MirrorId:         fromID(e.ID),
-		AppId:            e.App,
-		Channel:          string(e.Channel),
-		Event:            e.Event,
-		Data:             e.Data,
-		UserId:           e.UserID,
-		ExcludeSocket:    string(e.Except),
-		Kind:             Kind(e.Kind),
-		Lane:             e.Lane,
-		Seq:              e.Seq,
-		Origin:           e.Origin,
-		Hops:             e.Hops,
-		IngressUnixNano:  fromTime(e.Ingress),
-		DeadlineUnixNano: fromTime(e.Deadline),
-		Attrs:            e.Attrs,
+	return FromEnvelopes([]translators.Envelope{e})[0]
+}
+
+// FromEnvelopes returns the wire form of a batch. Its parts are allocated
+// together.
+func FromEnvelopes(items []translators.Envelope) []*Envelope {
+	wired, all := make([]*Envelope, len(items)), make([]Envelope, len(items))
+	ids := make([]byte, 0, idBytes*len(items))
+	for i := range items {
+		before := len(ids)
+		ids = appendID(ids, items[i].ID)
+		wired[i] = &all[i]
+		fill(wired[i], &items[i], ids[before:len(ids):len(ids)])
 	}
+	return wired
+}
+
+func fill(to *Envelope, e *translators.Envelope, id []byte) {
+	to.MirrorId = id
+	to.AppId, to.Channel, to.Event, to.Data = e.App, string(e.Channel), e.Event, e.Data
+	to.UserId, to.ExcludeSocket, to.Kind = e.UserID, string(e.Except), Kind(e.Kind)
+	to.Lane, to.Seq, to.Origin, to.Hops = e.Lane, e.Seq, e.Origin, e.Hops
+	to.IngressUnixNano, to.DeadlineUnixNano = fromTime(e.Ingress), fromTime(e.Deadline)
+	to.Attrs = e.Attrs
 }
 
 // ToEnvelope is the inverse of FromEnvelope.
@@ -213,19 +220,20 @@ func ToSettings(raw []byte) (translators.Settings, error) {
 	return settings, nil
 }
 
-func fromID(id proxy.EventID) []byte {
+const idBytes = 16
+
+// appendID appends nothing for the zero id.
+func appendID(raw []byte, id proxy.EventID) []byte {
 	if id.IsZero() {
-		return nil
+		return raw
 	}
-	raw := make([]byte, 16)
-	binary.BigEndian.PutUint64(raw, id.Node)
-	binary.BigEndian.PutUint64(raw[8:], id.Seq)
-	return raw
+	raw = binary.BigEndian.AppendUint64(raw, id.Node)
+	return binary.BigEndian.AppendUint64(raw, id.Seq)
 }
 
 // toID returns the zero id for anything that is not 16 bytes.
 func toID(raw []byte) proxy.EventID {
-	if len(raw) != 16 {
+	if len(raw) != idBytes {
 		return proxy.EventID{}
 	}
 	return proxy.EventID{Node: binary.BigEndian.Uint64(raw), Seq: binary.BigEndian.Uint64(raw[8:])}
