@@ -66,7 +66,7 @@ func (r *Relay) serveFirst(ctx *fasthttp.RequestCtx, app *proxy.App, position *r
 // the vendor is to leave the listener out, and the socket that is excluded is
 // named as the vendor knows it.
 func (r *Relay) offerVendor(ctx *fasthttp.RequestCtx, app *proxy.App, judged httpapi.Judgement) (reply, error) {
-	b := r.bridgeOf(app.ID)
+	b := r.awaitBridge(app)
 	except, returning := make([]protocol.SocketID, len(judged.Events)), []*proxy.Event(nil)
 	for i, ev := range judged.Events {
 		if b == nil {
