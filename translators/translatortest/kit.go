@@ -30,6 +30,9 @@ type Options struct {
 	// Outage takes the backend away, and back when the returned function is
 	// called. Without it the suite about outages is skipped.
 	Outage func() (restore func(), err error)
+	// Slow makes the backend slow to answer, until the returned function is
+	// called; see Delay. Without it the suite about that is skipped.
+	Slow func() (restore func(), err error)
 	// Patience is how long an event may take to arrive. Default 5s.
 	Patience time.Duration
 	// Throughput is the least number of events per second that must pass.
@@ -104,6 +107,7 @@ func suites() []suite {
 		{"credit", "credit is granted again as results are given, and no more is shown than was granted", checkCredit},
 		{"presence", "members become what they should be, from any state", checkPresence},
 		{"drain", "draining answers everything, and what was acknowledged is not lost", checkDrain},
+		{"slow", "a slow backend delays events; none is given up, acknowledged before it is there, or put before another", checkSlow},
 		{"outage", "an outage of the backend is told, nothing is acknowledged in it, and it ends by itself", checkOutage},
 		{"kill", "after a kill in mid-batch, sending again loses nothing", checkKill},
 		{"host", "the process ends when its gateway is gone", checkHostDeath},

@@ -89,7 +89,7 @@ func TestKitPassesATranslatorThatKeepsAllRules(t *testing.T) {
 	for _, defect := range []string{"", "throttles"} {
 		b := newBus()
 		report, err := translatortest.Check(context.Background(), translatortest.Options{
-			Translator: memory{bus: b, defect: defect}, Settings: settings(), Outage: b.outage(true),
+			Translator: memory{bus: b, defect: defect}, Settings: settings(), Outage: b.outage(true), Slow: b.slowed,
 			Throughput: 50, // the machine that runs the tests is not what is tested
 		})
 		if err != nil {
@@ -117,23 +117,25 @@ func TestKitPassesATranslatorThatKeepsAllRules(t *testing.T) {
 // defects are by which suite each is caught.
 func defects() map[string]string {
 	return map[string]string{
-		"declares what it lacks":        "describe",
-		"previews all alike":            "preview",
-		"re-encodes data":               "bytes",
-		"forgets the sender":            "fields",
-		"folds case":                    "names",
-		"swaps events":                  "order",
-		"forgets a result":              "results",
-		"delivers repeats":              "dedupe",
-		"echoes":                        "echo",
-		"confirms too early":            "subscribe",
-		"cuts what is too large":        "limits",
-		"loses what is over the rate":   "rate",
-		"never removes members":         "presence",
-		"acknowledges too early":        "drain",
-		"acknowledges during an outage": "outage",
-		"leaves goroutines":             "leaks",
-		"is slow":                       "throughput",
+		"declares what it lacks":          "describe",
+		"previews all alike":              "preview",
+		"re-encodes data":                 "bytes",
+		"forgets the sender":              "fields",
+		"folds case":                      "names",
+		"swaps events":                    "order",
+		"forgets a result":                "results",
+		"delivers repeats":                "dedupe",
+		"echoes":                          "echo",
+		"confirms too early":              "subscribe",
+		"cuts what is too large":          "limits",
+		"loses what is over the rate":     "rate",
+		"never removes members":           "presence",
+		"acknowledges too early":          "drain",
+		"acknowledges during an outage":   "outage",
+		"gives up on a slow backend":      "slow",
+		"publishes again when it is slow": "slow",
+		"leaves goroutines":               "leaks",
+		"is slow":                         "throughput",
 	}
 }
 
@@ -169,7 +171,8 @@ func TestKitCatches(t *testing.T) {
 		t.Run(defect, func(t *testing.T) {
 			b := newBus()
 			failing(t, suite, translatortest.Options{
-				Translator: memory{bus: b, defect: defect}, Settings: settings(), Outage: b.outage(true), Patience: time.Second,
+				Translator: memory{bus: b, defect: defect}, Settings: settings(), Outage: b.outage(true), Slow: b.slowed,
+				Patience: time.Second,
 			})
 		})
 	}

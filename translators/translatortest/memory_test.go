@@ -19,6 +19,7 @@ import (
 type bus struct {
 	mu       sync.Mutex
 	away     bool
+	slow     bool
 	watchers map[protocol.ChannelName]map[*memorySession]translators.Observer
 	known    map[proxy.EventID]bool
 	members  map[protocol.ChannelName][]proxy.Member
@@ -38,6 +39,24 @@ func (b *bus) outage(tell bool) func() (func(), error) {
 		b.set(true, translators.StateDetached, tell)
 		return func() { b.set(false, translators.StateAttached, tell) }, nil
 	}
+}
+
+// slowed makes the bus slow.
+func (b *bus) slowed() (func(), error) {
+	b.dawdle(true)
+	return func() { b.dawdle(false) }, nil
+}
+
+func (b *bus) dawdle(slow bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slow = slow
+}
+
+func (b *bus) isSlow() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.slow
 }
 
 func (b *bus) set(away bool, state translators.State, tell bool) {
@@ -119,7 +138,17 @@ func (s *memorySession) Publish(ctx context.Context, batch []translators.Envelop
 			case <-ctx.Done():
 			}
 		}
+		if s.bus.isSlow() {
+			if s.defect == "gives up on a slow backend" {
+				results[i] = translators.OK() // "it will surely arrive"
+				continue
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
 		results[i] = s.publish(e)
+		if s.bus.isSlow() && s.defect == "publishes again when it is slow" {
+			s.again(e)
+		}
 		if results[i].Code == translators.CodeTransient {
 			copy(results[i:], translators.RefuseAll(len(batch)-i, translators.CodeTransient, errors.New("away")))
 			break
@@ -153,6 +182,13 @@ func (s *memorySession) publish(e translators.Envelope) translators.Result {
 	s.bus.known[e.ID] = true
 	s.deliver(e)
 	return translators.OK()
+}
+
+// again delivers an event as a new one.
+func (s *memorySession) again(e translators.Envelope) {
+	s.bus.mu.Lock()
+	defer s.bus.mu.Unlock()
+	s.deliver(e)
 }
 
 // overRate is called with the bus's mu held.
