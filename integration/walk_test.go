@@ -49,9 +49,7 @@ func TestTheFullWalk(t *testing.T) {
 			back := func(from string) {
 				t.Helper()
 				began := time.Now()
-				over := d.moving()
 				stage(t, d.gateway, "rollback")
-				over()
 				done := time.Now()
 				settled("back from " + from)
 				rollbacks = append(rollbacks, d.fleet.lastMove(began, done).Sub(began))
@@ -59,9 +57,7 @@ func TestTheFullWalk(t *testing.T) {
 			settled("observe")
 			for _, next := range [][]string{{"shadow"}, {"mirror"}, {"canary", "--percent", "50"}, {"cutover"}} {
 				move := func(to []string) {
-					over := d.moving()
 					stage(t, d.gateway, append([]string{"set", "--force"}, to...)...)
-					over()
 				}
 				move(next)
 				settled(next[0])
@@ -90,11 +86,6 @@ func TestTheFullWalk(t *testing.T) {
 		})
 	}
 }
-
-// moving excuses what need not cross from side to side in the moment of a
-// move, as the changelog says: client events, as no answer says that they were
-// taken.
-func (d *drill) moving() (over func()) { return d.load.excuse("client-") }
 
 // checkHooks has everybody leave, and compares what the receiver was told with
 // what is true: everybody came once and left once.

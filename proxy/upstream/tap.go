@@ -181,7 +181,10 @@ func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
 		var err error
 		select {
 		case <-t.wake:
-			err = t.resubscribe(app, v)
+			// What was said before a channel was given up comes first.
+			if err = t.sayAll(v, says); err == nil {
+				err = t.resubscribe(app, v)
+			}
 		case text := <-messages:
 			if f, ok := readServerFrame(text); ok && f.channel != "" {
 				f.kept = t.keeps(f)
@@ -194,12 +197,23 @@ func (t *tap) serve(ctx context.Context, app *proxy.App, v *vendorConn) error {
 			err = v.write([]byte(`{"event":"pusher:ping","data":{}}`))
 		case err = <-failed:
 		case <-ctx.Done():
+			_ = t.sayAll(v, says) // a connection that fails takes the rest with it
 			return ctx.Err()
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// sayAll says what is queued.
+func (t *tap) sayAll(v *vendorConn, says *rate.Limiter) error {
+	for range len(t.says) {
+		if err := t.say(v, <-t.says, says); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (t *tap) connected(id protocol.SocketID) {
