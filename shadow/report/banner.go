@@ -17,9 +17,9 @@ func standings(r *Report) []standing {
 		s := standing{Name: p.Candidate, Class: "good", Text: "no gate fails"}
 		switch {
 		case failed > 0:
-			s.Class, s.Text = "bad", fmt.Sprintf("%d of its gates fail", failed)
+			s.Class, s.Text = "bad", count(failed, "gate fails", "gates fail")
 		case open > 0:
-			s.Class, s.Text = "unsure", fmt.Sprintf("nothing wrong was seen, %d gates need more evidence", open)
+			s.Class, s.Text = "unsure", "nothing wrong was seen, "+count(open, "gate needs", "gates need")+" more evidence"
 		}
 		s.Text += "; " + summary(p.Total)
 		out = append(out, s)
@@ -57,12 +57,23 @@ func worstPairs(r *Report) []Pair {
 func nextStep(r *Report) string {
 	switch r.Verdict.State {
 	case NotReady:
-		return "Next: mend what is listed here, worst first, or accept it by an ignore rule; the links lead to exhibits. Then compare anew."
+		return "Next: mend what is listed below, worst first, or accept it by an ignore rule. Then compare again."
 	case InsufficientData:
-		return "Next: leave the gateway running; what is still needed, and for how long, is listed here."
+		if at := earliest(r); at != "" {
+			return "Next: leave the gateway running. At the rate so far there is enough to judge at the earliest on " + at + "."
+		}
+		return "Next: see below what is missing. When there will be enough to judge cannot be said at the rate so far."
 	case Ready, ReadyWithExceptions:
-		return "Next: move on with offramp stage set; it asks the same gates."
+		return "Next: move on with `offramp stage set`; it asks the same gates."
 	default:
 		return ""
 	}
+}
+
+// count writes a number of things.
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

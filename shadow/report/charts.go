@@ -286,7 +286,7 @@ func heatMap(p Pair) template.HTML {
 	width := (chartWidth - heatLeft - marginRight) / float64(len(p.Timeline))
 	for r, pattern := range rows {
 		top := marginTop + heatHeight*float64(r)
-		s.text("end", heatLeft-8, top+14, clip(pattern, 25))
+		s.text("end", heatLeft-8, top+14, clipMiddle(pattern, 25))
 		for i, iv := range p.Timeline {
 			for _, cell := range iv.Patterns {
 				if cell.Pattern == pattern {
@@ -297,9 +297,9 @@ func heatMap(p Pair) template.HTML {
 			}
 		}
 	}
-	first, last := p.Timeline[0].Start, p.Timeline[len(p.Timeline)-1].Start
+	first, last := p.Timeline[0].Start, p.Timeline[len(p.Timeline)-1]
 	s.text("start", heatLeft, height-8, first.UTC().Format("2 Jan 15:04"))
-	s.text("end", chartWidth-marginRight, height-8, last.UTC().Format("2 Jan 15:04"))
+	s.text("end", chartWidth-marginRight, height-8, last.Start.Add(seconds(last.Seconds)).UTC().Format("2 Jan 15:04"))
 	return s.done()
 }
 

@@ -130,7 +130,8 @@ func (j *judgement) structures(p *Pair) {
 	switch {
 	case len(sure) > allowed:
 		j.fail(p, gateStructures, findingStructures, "*", float64(len(sure)), float64(allowed),
-			fmt.Sprintf("kinds of frame that are built differently: %d, such as %s for %s; %d are allowed", len(sure), sure[0].Frame, sure[0].Library, allowed))
+			fmt.Sprintf("%s built differently, such as %s for %s; %d allowed", count(len(sure), "kind of frame is", "kinds of frame are"),
+				sure[0].Frame, sure[0].Library, allowed))
 	case len(differ) > allowed:
 		first := differ[slices.IndexFunc(differ, func(s *Structures) bool { return !slices.Contains(sure, s) })]
 		frames := first.frames()

@@ -46,6 +46,15 @@ func WriteHTML(w io.Writer, r *Report) error {
 		"webhookCoverage": webhookCoverage,
 		"webhooksBound":   webhooksBound,
 		"noise":           noise,
+		"title":           gateTitle,
+		"openTitle":       openTitle,
+		"advice":          gateAdvice,
+		"cited":           r.cited,
+		"codeParts":       func(s string) []string { return strings.Split(s, "`") },
+		"odd":             func(i int) bool { return i%2 == 1 },
+		"isEvent":         func(s Step) bool { return s.Kind == "" },
+		"stepWords":       func(s Step) string { return s.Words() },
+		"aboutEvents":     func(x Exhibit) bool { return x.Before != nil || x.After != nil },
 		"words":           func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).Parse(page)
 	if err != nil {

@@ -104,10 +104,11 @@ func (j *judgement) failProportion(p *Pair, q proportion, of *node) {
 	if of.of != "" {
 		what += " " + of.of
 	}
-	text := fmt.Sprintf("%s of %s %s %s; at most %s is allowed", number(float64(n)), number(expected), what, q.words, percent(q.limit))
-	if q.gate == gateLoss && c.Affected > n {
-		text += fmt.Sprintf(" (%s deliveries to clients)", number(float64(c.Affected)))
+	text := fmt.Sprintf("%s of %s %s %s", number(float64(n)), number(expected), what, q.words)
+	if q.gate == gateLoss && c.Affected > 0 {
+		text += fmt.Sprintf(", %s deliveries to clients", number(float64(c.Affected)))
 	}
+	text += fmt.Sprintf("; at most %s is allowed", percent(q.limit))
 	reference := 0.0
 	if x, of := q.reference(c); of > 0 {
 		reference = x / of
@@ -205,8 +206,8 @@ func (j *judgement) decisions(p *Pair) {
 	}
 	if allowed := max(0, j.gates.Decisions); differ > allowed {
 		j.fail(p, gateDecisions, findingDecisions, first.Pattern, float64(differ), float64(allowed),
-			fmt.Sprintf("%s decisions differ; most often on %q the reference says %s and the candidate %s", number(float64(differ)),
-				first.Action, first.Reference, first.Candidate))
+			fmt.Sprintf("%s differ; most often on %q: %s by %s, %s by %s", count(int(differ), "decision", "decisions"),
+				first.Action, first.Reference, p.Reference, first.Candidate, p.Candidate))
 	}
 }
 
@@ -258,7 +259,7 @@ func (j *judgement) checkpoints(p *Pair) {
 	j.v.Insufficient = append(j.v.Insufficient, Insufficient{
 		Gate: gateCheckpoints, Reference: p.Reference, Candidate: p.Candidate, Rule: "*", Have: float64(held), Need: float64(hold),
 		ETA:  isoDuration(time.Duration(hold-held)*every - open),
-		Text: fmt.Sprintf("the bound on loss held at %d of the %d checkpoints in a row that are asked for, one every %s", held, hold, span(every)),
+		Text: fmt.Sprintf("the loss was surely below its limit at %d of the %d checkpoints in a row that are asked for, one every %s", held, hold, span(every)),
 	})
 }
 

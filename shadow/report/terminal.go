@@ -40,14 +40,14 @@ func WriteTerminal(w io.Writer, r *Report) error {
 
 // headlines say each verdict in a sentence.
 var headlines = map[State]string{
-	Ready:               "READY: the candidate did what the reference did. You can go on.",
+	Ready:               "READY: within the limits, the candidate did what the reference did. You can go on.",
 	ReadyWithExceptions: "READY WITH EXCEPTIONS: you can go on; the accepted differences are listed.",
 	NotReady:            "NOT READY: do not go on before the following is resolved.",
 	InsufficientData:    "INSUFFICIENT DATA: nothing is known to be wrong, but too little was seen to be sure.",
 }
 
 func headline(b *bytes.Buffer, r *Report) {
-	fmt.Fprintf(b, "%s\n", headlines[r.Verdict.State])
+	fmt.Fprintf(b, "%s\n%s\n", headlines[r.Verdict.State], nextStep(r))
 	fmt.Fprintf(b, "app %s, stage %s", r.Run.App, r.Run.Stage)
 	if !r.Run.From.IsZero() {
 		fmt.Fprintf(b, ", %s to %s UTC", r.Run.From.UTC().Format("2006-01-02 15:04"), r.Run.To.UTC().Format("2006-01-02 15:04"))
@@ -202,9 +202,6 @@ func structuresLine(p Pair) string {
 func ms(v float64) string { return fmt.Sprintf("%.1f", v) }
 
 func cells(b *bytes.Buffer, r *Report) {
-	if len(r.Pairs) == 0 {
-		return
-	}
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "worst first\tevent\texpected\tmissing\tduplicate\treordered\tpayload\tunknown\tp99 ms")
 	type row struct {
@@ -217,13 +214,16 @@ func cells(b *bytes.Buffer, r *Report) {
 			rows = append(rows, row{r.Pairs[i].Candidate, &r.Pairs[i].Cells[k]})
 		}
 	}
+	if len(rows) == 0 {
+		return
+	}
 	slices.SortStableFunc(rows, func(a, b row) int { return worstFirst(*a.Cell, *b.Cell) })
 	for _, c := range rows[:min(len(rows), maxCells)] {
 		p99 := "-"
 		if c.Latency.Candidate != nil {
 			p99 = ms(c.Latency.Candidate.P99)
 		}
-		fmt.Fprintf(t, "%s %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", c.candidate, clip(c.Pattern, 36), clip(c.Event, 20), c.Expected,
+		fmt.Fprintf(t, "%s %s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", c.candidate, clipMiddle(c.Pattern, 36), clip(c.Event, 20), c.Expected,
 			c.Missing, c.Duplicate, c.Reordered, c.PayloadDiffers, c.Unknown, p99)
 	}
 	_ = t.Flush() // into a buffer
@@ -247,7 +247,7 @@ func footer(b *bytes.Buffer, r *Report) {
 	if p := r.Coverage.PublishPath; p != nil {
 		path = percent(*p)
 	}
-	fmt.Fprintf(b, "seen: %s of publishes passed the gateway; %s; records %d, dropped %d; gaps %d; still open %d\n",
+	fmt.Fprintf(b, "seen: publishes that passed the gateway: %s; %s; records %d, dropped %d; gaps %d; still open %d\n",
 		path, webhookCoverage(r.Coverage), m.Records, m.Shed, m.Gaps, m.Open)
 }
 
@@ -266,4 +266,15 @@ func clip(s string, n int) string {
 		return s
 	}
 	return string(runes[:n-1]) + "…"
+}
+
+// clipMiddle cuts a name to n characters and keeps both its ends, as names
+// that are alike often differ in the last.
+func clipMiddle(s string, n int) string {
+	runes := []rune(s)
+	if len(runes) <= n {
+		return s
+	}
+	head := n / 2
+	return string(runes[:head]) + "…" + string(runes[len(runes)-(n-head-1):])
 }
