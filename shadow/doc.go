@@ -13,8 +13,8 @@
 // How it works, in the order of the files: records are queued (queue.go) and
 // appended to their channel's window (window.go). A sweep pairs each leg's
 // arrivals with the published events (match.go, align.go), finds what is out
-// of order (order.go), decides what each pair of legs deserves (score.go) and
-// adds it to cells of one minute (cell.go), which a Journal keeps across
+// of order (order.go), decides what each pair of legs deserves (score.go), leaves
+// out what gaps make doubtful (doubt.go) and adds it to cells of one minute (cell.go), which a Journal keeps across
 // restarts. Beside the events are compared: who is on presence channels
 // (presence.go), what both legs decided (decisions.go), what they tell by
 // webhook (webhooks.go) and how their frames are built (frames.go); and findings

@@ -15,6 +15,11 @@ const maxGaps = 256
 type gaps []span
 
 func (g *gaps) add(s span) {
+	if n := len(*g); n > 0 && (*g)[n-1].overlaps(s) {
+		last := &(*g)[n-1]
+		*last = span{from: min(last.from, s.from), to: max(last.to, s.to)}
+		return
+	}
 	*g = append(*g, s)
 	if len(*g) > maxGaps {
 		first, second := (*g)[0], (*g)[1]

@@ -59,6 +59,9 @@ type input struct {
 	// closed reports whether a content, or an id, was that of an event closed
 	// recently.
 	closed func(key uint64) bool
+	// blind reports whether an arrival may be that of an event whose publish
+	// was not seen, or was forgotten.
+	blind func(*arrival) bool
 	// foreign says that the view's ids were carried by another system, and so
 	// may be damaged.
 	foreign bool
@@ -140,7 +143,7 @@ func (m *matcher) matchIDs(in *input, from int) {
 		switch {
 		case x.id.IsZero():
 		case !known:
-			if in.foreign && x.at <= in.settled && !in.closed(idKey(x.id)) {
+			if in.foreign && x.at <= in.settled && !in.closed(idKey(x.id)) && !in.blind(x) {
 				x.id = proxy.EventID{} // nobody's
 			}
 		case x.key != in.slots[s].key:
@@ -333,10 +336,11 @@ func (m *matcher) nameSlots(in *input) {
 	}
 }
 
-// novel reports whether an arrival has a content that nothing published has.
+// novel reports whether an arrival surely has a content that nothing published
+// has.
 func (m *matcher) novel(in *input, a int) bool {
 	x := &in.arrivals[a]
-	return x.at <= in.settled && m.byKey[x.key].slots == 0 && !in.closed(x.key)
+	return x.at <= in.settled && m.byKey[x.key].slots == 0 && !in.closed(x.key) && !in.blind(x)
 }
 
 // alterable reports whether an arrival may be an event altered. Its name is the

@@ -48,6 +48,7 @@ func (p *sweeper) judge() {
 				p.judgeSeen(&p.views[i], i == main)
 			}
 		}
+		p.noteSlowest(leg)
 		for s := range p.slots {
 			p.judgeSlot(s, leg)
 		}
@@ -76,7 +77,7 @@ func (p *sweeper) judgeSeen(v *viewPass, main bool) {
 		if v.first[s] != a {
 			if x.at <= p.settled() {
 				again[s]++
-				o.unsure = o.unsure || p.gap(v.leg, span{from: p.slots[s].at, to: x.at})
+				o.unsure = o.unsure || p.doubtful(s, v.leg, x)
 			}
 			continue
 		}
@@ -110,12 +111,12 @@ func (p *sweeper) judgeSlot(s, leg int) {
 		// What was paired by place only may yet turn out to be another event.
 		sure := !o.differs || (!slot.id.IsZero() && slot.id == o.first.id)
 		o.decided = sure && p.everywhere(s, leg)
-		o.unsure = o.unsure || p.gap(leg, span{from: slot.at, to: o.first.at})
+		o.unsure = o.unsure || p.doubtful(s, leg, o.first)
 		return
 	}
 	switch {
-	case p.gap(leg, span{from: slot.at, to: slot.at + p.edge()}):
-		o.state = stateUnknown
+	case p.hidden(s, leg):
+		o.state, o.order = stateUnknown, none
 	case withheld:
 		o.state, o.order = stateMissing, none
 	default:
@@ -125,16 +126,6 @@ func (p *sweeper) judgeSlot(s, leg int) {
 	if o.state == stateMissing && (p.mode == closeCut || (p.mode == closeHalf && slot.at > p.now-p.wait())) {
 		o.state = stateUnknown
 	}
-}
-
-// gap reports whether a leg could not be observed in a span.
-func (p *sweeper) gap(leg int, s span) bool {
-	l := &p.window.legs[leg]
-	if l.gaps.overlap(s) {
-		return true
-	}
-	g := p.app.gaps[l.name]
-	return g != nil && g.overlap(s)
 }
 
 // everywhere reports whether every socket that had to show an event did.
@@ -500,7 +491,7 @@ func (p *sweeper) countLeft() {
 	for i := range p.views {
 		v := &p.views[i]
 		for a, s := range v.slotOf {
-			if x := &v.view.arrivals[a]; s == none && x.at <= p.expired() {
+			if x := &v.view.arrivals[a]; s == none && p.leaves(v, a) {
 				p.countStray(v.leg, x)
 			}
 		}
@@ -519,7 +510,7 @@ func (p *sweeper) countStray(leg int, x *arrival) {
 	}
 	c, _ := p.cell(leg, x.name, x.at)
 	switch {
-	case p.gap(leg, around) || p.gap(0, around):
+	case p.gap(leg, around) || p.gap(0, around) || x.at > p.expired():
 		c.Unknown++
 	case known:
 		c.Duplicate++
@@ -530,7 +521,7 @@ func (p *sweeper) countStray(leg int, x *arrival) {
 }
 
 func (p *sweeper) countStrayReference(seen uint16, x *arrival) {
-	if seen&1 == 0 {
+	if seen&1 == 0 || p.gap(0, span{from: x.at - p.wait(), to: x.at}) {
 		return
 	}
 	for leg := 1; leg < len(p.window.legs); leg++ {

@@ -52,6 +52,7 @@ type appState struct {
 // hearing is what was ever heard of a leg.
 type hearing struct {
 	delivered bool
+	ids       bool // what it delivers carries event ids
 	members   bool // it tells who is on presence channels
 	answers   bool // it says what became of events handed to it
 }
@@ -256,7 +257,8 @@ func (s *state) delivered(a *appState, w *window, r *proxy.Record, at int64) {
 	if i == none {
 		return
 	}
-	a.hears(r.Leg).delivered = true
+	heard := a.hears(r.Leg)
+	heard.delivered, heard.ids = true, heard.ids || !ev.ID.IsZero()
 	v := w.legs[i].view(r.Socket, at, s.config.Views)
 	if v == nil {
 		return // enough sockets are watched already

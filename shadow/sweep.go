@@ -33,6 +33,7 @@ type sweeper struct {
 	groups   []groupCache
 	closed   map[uint64]uint16 // content and ids closed lately: legs that had it
 	isClosed func(uint64) bool
+	twins    map[uint64]int // slots by content; nil: not counted yet
 }
 
 // target is where findings are counted.
@@ -95,7 +96,9 @@ func (s *state) sweepWindow(a *appState, w *window, now int64, m mode) {
 	if m == closeHalf {
 		a.overflow += int64(cut)
 	}
+	early := p.closedEarly(cut)
 	p.remove(cut)
+	p.blindfold(early)
 	w.next = now + int64(sweepEvery)
 	if len(w.events) > 1024 {
 		w.next = now + max(int64(sweepEvery), int64(s.config.Window)/16)
@@ -154,7 +157,7 @@ func (p *sweeper) begin() {
 			p.views = append(p.views, viewPass{leg: i, view: v})
 		}
 	}
-	p.closed = nil
+	p.closed, p.twins = nil, nil
 	if p.isClosed == nil {
 		p.isClosed = func(key uint64) bool { _, known := p.lately()[key]; return known }
 	}
@@ -203,6 +206,7 @@ func (p *sweeper) match(i int) {
 	in := input{
 		slots: p.slots, arrivals: v.view.arrivals, settled: p.settled(), window: p.wait(), closed: p.isClosed,
 		foreign: v.leg > 0,
+		blind:   func(x *arrival) bool { return p.gap(0, span{from: x.at - p.wait(), to: x.at}) },
 	}
 	if v.view.socket != "" {
 		for in.from < len(in.slots) && in.slots[in.from].at < v.view.from {
@@ -370,7 +374,7 @@ func (p *sweeper) removeArrivals(v *viewPass, cut int) {
 	for a := range v.view.arrivals {
 		x := v.view.arrivals[a]
 		s := v.slotOf[a]
-		stays := s >= cut || (s == none && x.at > p.expired()) || (s != none && v.first[s] != a && x.at > p.settled())
+		stays := s >= cut || (s == none && !p.leaves(v, a)) || (s != none && v.first[s] != a && x.at > p.settled())
 		if stays {
 			kept = append(kept, x)
 			continue

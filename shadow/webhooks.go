@@ -23,6 +23,9 @@ type Webhooks struct {
 	// Unknown: told by one leg only, of what may be somebody's doing who is not
 	// relayed, or of a type that the reference was never heard to tell.
 	Unknown int64
+	// Foreign are those of Unknown that told of a user who came to the
+	// reference on another way than through here.
+	Foreign int64
 
 	Delay        float64 // seconds by which the candidate told later, summed over Matched
 	LongestDelay float64 // seconds
@@ -36,6 +39,7 @@ func (h *Webhooks) Add(o Webhooks) {
 	h.Extra += o.Extra
 	h.Flaps += o.Flaps
 	h.Unknown += o.Unknown
+	h.Foreign += o.Foreign
 	h.Delay += o.Delay
 	h.LongestDelay = max(h.LongestDelay, o.LongestDelay)
 }
@@ -437,6 +441,9 @@ func (s *state) countTale(a *appState, t telling, x tale, quiet, reference bool)
 		s.webhookExhibit(a, t, x, false)
 	default:
 		c.Unknown++
+		if reference && t.kind == proxy.WebhookMemberAdded && h.full == 0 {
+			c.Foreign++
+		}
 	}
 }
 
