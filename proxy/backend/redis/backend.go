@@ -75,7 +75,7 @@ func New(s Settings) (*Backend, error) {
 	ledger.moved = broker.relink
 	k := keys{s.Prefix}
 	return &Backend{
-		Broker: broker, Ledger: ledger, Told: &Told{k, client}, Rates: &Rates{k, client}, Moves: &Moves{k, client},
+		Broker: broker, Ledger: ledger, Told: newTold(s, client), Rates: &Rates{k, client}, Moves: &Moves{k, client},
 		Owners: &Owners{k, client, ledger}, client: client,
 	}, nil
 }

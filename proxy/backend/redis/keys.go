@@ -25,6 +25,7 @@ import (
 //	<bucket>l            stream of the events of the last while
 //	<bucket>z            hash: how much was added to it, and where it is cut
 //	<bucket>w            set of what webhook receivers were told to be there
+//	<bucket>q:<call>     what was answered when that was changed
 //	<bucket>r            when the app's share of publishes is whole again
 //	<bucket>m            sorted set of the app's moves from stage to stage
 //
@@ -106,7 +107,10 @@ func (k keys) moves(app string) string { return k.bucket(app, 0) + "m" }
 // told is the key of what webhook receivers were told of a bucket.
 func (k keys) told(t proxy.Topic) string { return k.bucketOf(t) + "w" }
 
-// departed returns the keys of the script depart.
+// answered is the key of the answer to a call of Told's.
+func (k keys) answered(t proxy.Topic, call string) string { return k.bucketOf(t) + "q:" + call }
+
+// departed returns the first keys of the script depart.
 func (k keys) departed(t proxy.Topic) []string {
 	b := k.bucketOf(t)
 	return []string{b + "w", b + "t", b + "n:" + string(t.Channel)}

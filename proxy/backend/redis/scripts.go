@@ -24,6 +24,8 @@ var (
 	condemnText string
 	//go:embed scripts/claim.lua
 	claimText string
+	//go:embed scripts/arrive.lua
+	arriveText string
 	//go:embed scripts/depart.lua
 	departText string
 	//go:embed scripts/publish.lua
@@ -47,6 +49,7 @@ var (
 	beatScript    = redis.NewScript(beatText)
 	condemnScript = redis.NewScript(condemnText)
 	claimScript   = redis.NewScript(claimText)
+	arriveScript  = redis.NewScript(arriveText)
 	departScript  = redis.NewScript(departText)
 	publishScript = redis.NewScript(publishText)
 	lastScript    = redis.NewScript(lastText)

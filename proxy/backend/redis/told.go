@@ -2,9 +2,13 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,33 +18,91 @@ import (
 
 // Told is what webhook receivers were told to be there by any node: occupied
 // channels, and members. Each call is one round trip.
+//
+// A call may be carried out and its answer lost. So Redis keeps the answer for
+// a while, under a name that is the call's: who asks once more gets the same.
 type Told struct {
 	keys   keys
 	client client
+	node   uint64
+
+	mu   sync.Mutex
+	seq  uint64
+	open map[string]string // by entry: the call of a departure that has no answer
+}
+
+// answeredFor is how long answers are kept.
+const answeredFor = 10 * time.Minute
+
+// toldTries is how often Redis is asked of an arrival while it says nothing.
+const toldTries = 4
+
+func newTold(s Settings, client client) *Told {
+	return &Told{keys: keys{s.Prefix}, client: client, node: s.Node, open: make(map[string]string)}
+}
+
+// call names a call on an entry: the one whose answer is missing, or a new one.
+func (w *Told) call(id string) (call, open string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seq++
+	return strconv.FormatUint(w.node, 16) + "." + strconv.FormatUint(w.seq, 16), w.open[id]
+}
+
+// settle notes whether a departure's call has its answer.
+func (w *Told) settle(id, call string, answered bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if answered {
+		delete(w.open, id)
+	} else {
+		w.open[id] = call
+	}
 }
 
 // Arrived notes that receivers are told of a channel, or of a user who is a
 // member, and reports whether they have not been told before.
 func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID string) (news bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	n, err := w.client.SAdd(ctx, w.keys.told(t), toldEntry(t, member, userID)).Result()
-	if err != nil {
-		return false, fmt.Errorf("redis: note an arrival on %s: %w", t, err)
+	entry := toldEntry(t, member, userID)
+	told := w.keys.told(t)
+	call, open := w.call(told + entry)
+	names := []string{told, w.keys.answered(t, call), w.keys.answered(t, open)}
+	for range toldTries {
+		var n int
+		if n, err = w.run(ctx, arriveScript, names, entry, answeredFor.Milliseconds()); err == nil {
+			w.settle(told+entry, open, true)
+			return n == 1, nil
+		}
+		// Redis that hangs knows the call afterwards; one that dies does not.
+		if timedOut := net.Error(nil); !errors.As(err, &timedOut) || !timedOut.Timeout() {
+			break
+		}
 	}
-	return n == 1, nil
+	return false, fmt.Errorf("redis: note an arrival on %s: %w", t, err)
 }
 
 // Departed forgets it, and reports whether receivers have to be told: not if
-// it is there, or was forgotten before.
+// it is there, or was forgotten before. After an error it is to be called
+// again.
 func (w *Told) Departed(ctx context.Context, t proxy.Topic, member bool, userID string) (news bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	n, err := departScript.Run(ctx, w.client, w.keys.departed(t), toldEntry(t, member, userID), string(t.Channel), flag(member), userID).Int()
+	entry := toldEntry(t, member, userID)
+	names := w.keys.departed(t)
+	call, open := w.call(names[0] + entry)
+	if open != "" {
+		call = open
+	}
+	n, err := w.run(ctx, departScript, append(names, w.keys.answered(t, call)), entry, string(t.Channel), flag(member), userID, answeredFor.Milliseconds())
+	w.settle(names[0]+entry, call, err == nil)
 	if err != nil {
 		return false, fmt.Errorf("redis: note a departure from %s: %w", t, err)
 	}
 	return n == 1, nil
+}
+
+func (w *Told) run(ctx context.Context, script *redis.Script, names []string, args ...any) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return script.Run(ctx, w.client, names, args...).Int()
 }
 
 func flag(set bool) string {

@@ -1,7 +1,10 @@
 package redis
 
 import (
+	"context"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // Receivers are told of an arrival once, and of the end once it is one,
@@ -38,6 +41,74 @@ func TestReceiversAreToldOnce(t *testing.T) {
 	if !departed(b, true, "ann") || departed(a, true, "ann") || !departed(a, false, "") || departed(b, false, "") {
 		t.Error("a departure is told twice, or never")
 	}
+}
+
+// Redis hangs while it is asked, and does what it was asked afterwards: nobody
+// gets the answer. Who asks again gets it.
+func TestAnswersThatAreLostAreGivenAgain(t *testing.T) {
+	s := startServer(t)
+	n := startNode(t, s, 1, DefaultLease)
+	hang := func(ask func()) {
+		t.Helper()
+		if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		ask()
+		if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if news, err := n.Told.Departed(t.Context(), room, true, "nobody"); news || err != nil { // Redis has the script
+		t.Fatalf("Departed = %t, %v", news, err)
+	}
+	c := s.client()
+	told := func() bool {
+		return c.SIsMember(t.Context(), n.Broker.keys.told(room), toldEntry(room, true, "ann")).Val()
+	}
+	if news, err := n.Told.Arrived(t.Context(), room, true, "ann"); !news || err != nil {
+		t.Fatalf("Arrived = %t, %v", news, err)
+	}
+	depart := func(want error) (news bool) {
+		t.Helper()
+		news, err := n.Told.Departed(t.Context(), room, true, "ann")
+		if (err == nil) != (want == nil) {
+			t.Fatalf("Departed = %t, %v; want %v", news, err, want)
+		}
+		return news
+	}
+	hang(func() { depart(ErrAway) })
+	eventually(t, "it is done all the same", func() bool { return !told() })
+	if !depart(nil) {
+		t.Error("who asks again is not to tell of the departure; nobody does")
+	}
+	if depart(nil) {
+		t.Error("the departure is to be told twice")
+	}
+
+	if news, err := n.Told.Arrived(t.Context(), room, true, "ann"); !news || err != nil {
+		t.Fatalf("Arrived = %t, %v", news, err)
+	}
+	hang(func() { depart(ErrAway) })
+	eventually(t, "it is done all the same", func() bool { return !told() })
+	if news, err := n.Told.Arrived(t.Context(), room, true, "ann"); news || err != nil {
+		t.Errorf("Arrived = %t, %v; want no news, as nobody has told of the departure", news, err)
+	}
+	if !depart(nil) {
+		t.Error("the departure after that is not to be told")
+	}
+
+	resumed := make(chan struct{})
+	hang(func() {
+		go func() {
+			defer close(resumed)
+			if news, err := n.Told.Arrived(context.Background(), room, true, "ann"); !news || err != nil {
+				t.Errorf("Arrived = %t, %v; want that the one who asked longer than once is to tell", news, err)
+			}
+		}()
+		began := time.Now()
+		eventually(t, "the first attempt is given up", func() bool { return time.Since(began) > timeout+timeout/2 })
+	})
+	<-resumed
 }
 
 // A node that dies between a user's end and telling of it, and one that dies
