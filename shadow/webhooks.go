@@ -441,7 +441,8 @@ func (s *state) countTale(a *appState, t telling, x tale, quiet, reference bool)
 		s.webhookExhibit(a, t, x, false)
 	default:
 		c.Unknown++
-		if reference && t.kind == proxy.WebhookMemberAdded && h.full == 0 {
+		// Beyond shadow, the vendor also tells of those whom the gateway shows it.
+		if reference && t.kind == proxy.WebhookMemberAdded && h.full == 0 && stageOf(a.app, t.channel) == proxy.StageShadow {
 			c.Foreign++
 		}
 	}

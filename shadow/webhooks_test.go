@@ -115,7 +115,7 @@ func TestWebhooksOfBothLegsAreCompared(t *testing.T) {
 				s.vendorTold(30, removed, "eve")
 				s.vendorTold(30, vacated, "")
 			},
-			want: Webhooks{Unknown: 4},
+			want: Webhooks{Unknown: 4, Foreign: 1},
 		},
 		"somebody who is not relayed stays when the relayed client goes": {
 			play: func(s *scene) {

@@ -140,13 +140,7 @@ func (w *window) configure(app *proxy.App) {
 // backends that is who shadows: what a mirror delivers is not observed, and a
 // bridge is not shown its own.
 func legsOf(app *proxy.App, topic protocol.ChannelName) []proxy.Leg {
-	stage := app.Stage
-	for _, r := range app.Rules {
-		if r.Matches(topic) {
-			stage = r.Stage
-			break
-		}
-	}
+	stage := stageOf(app, topic)
 	legs := []proxy.Leg{proxy.LegEngine}
 	if app.Upstream != nil && stage.Relayed() {
 		legs = []proxy.Leg{proxy.LegVendor}
@@ -160,6 +154,16 @@ func legsOf(app *proxy.App, topic protocol.ChannelName) []proxy.Leg {
 		}
 	}
 	return legs
+}
+
+// stageOf returns the stage of a channel.
+func stageOf(app *proxy.App, topic protocol.ChannelName) proxy.Stage {
+	for _, r := range app.Rules {
+		if r.Matches(topic) {
+			return r.Stage
+		}
+	}
+	return app.Stage
 }
 
 func (w *window) leg(name proxy.Leg) int {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/shadow"
 )
 
@@ -18,7 +19,7 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 			Nodes: ev.Nodes, MissingNodes: ev.Missing,
 			ConfigDigest: meta.ConfigDigest, GatewayVersion: meta.GatewayVersion, Generated: meta.Generated,
 		},
-		Coverage:    Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients, Webhooks: ev.Coverage.Webhooks},
+		Coverage:    coverage(&ev, &meta),
 		Gates:       g.withDefaults(),
 		Pairs:       []Pair{},
 		Measurement: measurement(ev.Health),
@@ -33,6 +34,27 @@ func Build(ev shadow.Evidence, g Gates, meta Meta) *Report {
 	r.Name("report.json")
 	r.Accept(meta.Rules)
 	return r
+}
+
+// coverage says how much was seen. Of clients the vendor's webhooks tell:
+// whose arrival as a member they told, and who of them came through here.
+func coverage(ev *shadow.Evidence, meta *Meta) Coverage {
+	c := Coverage{PublishPath: share(ev.Coverage.Published, ev.Coverage.Delivered), Clients: meta.Clients, Webhooks: ev.Coverage.Webhooks}
+	if c.Clients != nil || len(ev.Nodes) > 0 {
+		return c // a node of a cluster does not know whom the others relay
+	}
+	var relayed, all int64
+	for _, p := range ev.Pairs {
+		for i := range p.Cells {
+			if hook, ok := shadow.Webhooked(p.Cells[i].Key); ok && hook == proxy.WebhookMemberAdded {
+				h := &p.Cells[i].Counts.Webhooks
+				relayed += h.Matched + h.Missing
+				all += h.Matched + h.Missing + h.Foreign
+			}
+		}
+	}
+	c.Clients, c.ClientsOf = share(relayed, all), all
+	return c
 }
 
 func share(part, whole int64) *float64 {

@@ -105,3 +105,44 @@ func TestASmallPartThatFailsDoesNotHideInALargeOne(t *testing.T) {
 		})
 	}
 }
+
+func TestClientsWhoBypassTheGatewayAreMeasured(t *testing.T) {
+	told := func(matched, foreign int64) func(p *shadow.Pair) {
+		return func(p *shadow.Pair) {
+			p.Candidate = "engine"
+			p.Cells = append(p.Cells, cellOf("presence", "presence-room-{int}", "pusher:webhook member_added", shadow.Counts{
+				Webhooks: shadow.Webhooks{Told: matched + foreign, Matched: matched, Unknown: foreign, Foreign: foreign},
+			}))
+		}
+	}
+	tests := map[string]struct {
+		matched, foreign int64
+		nodes            []string
+		share            float64 // -1: not known
+		fails            bool
+	}{
+		"all come through":                                {matched: 400, share: 1},
+		"one in five does not":                            {matched: 320, foreign: 80, share: 0.8, fails: true},
+		"one of three, which may be luck":                 {matched: 2, foreign: 1, share: 2.0 / 3},
+		"nothing was told":                                {share: -1},
+		"a node that does not know whom the others relay": {matched: 1, foreign: 99, nodes: []string{"a", "b"}, share: -1},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			ev := within(told(tc.matched, tc.foreign))
+			ev.Nodes = tc.nodes
+			r := build(ev)
+			share := -1.0
+			if r.Coverage.Clients != nil {
+				share = *r.Coverage.Clients
+			}
+			fails := false
+			for _, x := range r.Verdict.Reasons {
+				fails = fails || x.Gate == "clients"
+			}
+			if share != tc.share || fails != tc.fails {
+				t.Errorf("share %v, gate fails: %t, want %v, %t", share, fails, tc.share, tc.fails)
+			}
+		})
+	}
+}

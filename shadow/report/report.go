@@ -76,6 +76,9 @@ type Coverage struct {
 	// Clients is the share of clients that come through the gateway; null
 	// when nobody measured it.
 	Clients *float64 `json:"clients"`
+	// ClientsOf is of how many that is the share: arrivals of members that the
+	// vendor's webhooks told of. 0: Clients was measured elsewhere.
+	ClientsOf int64 `json:"clients_of,omitempty"`
 	// Webhooks of the vendor that came in here; 0: nothing is known of them.
 	Webhooks int64 `json:"webhooks"`
 }
