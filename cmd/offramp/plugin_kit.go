@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ import (
 )
 
 func newPluginTestCommand() *cobra.Command {
-	var settings, junit string
+	var settings, junit, down, up string
 	var only []string
 	cmd := &cobra.Command{
 		Use:   "test NAME_OR_PATH",
@@ -29,6 +30,9 @@ listed; what it declares must hold. It ends with the fidelity table.
 
 The backend that the settings name must be running; the kit publishes on
 channels whose names begin with "kit-".
+
+With --down and --up the kit also takes the backend away, and back: both are
+commands for sh, such as "systemctl stop mybackend", that return when it is done.
 
 Exit status: 0 every rule holds, 1 one does not, 3 the plugin could not be tested.`,
 		Args: arguments(1, 1),
@@ -43,13 +47,39 @@ Exit status: 0 every rule holds, 1 one does not, 3 the plugin could not be teste
 				return withCode(exitTool, err)
 			}
 			options.Only = only
+			if down != "" {
+				options.Outage = outage(cmd.Context(), cmd.ErrOrStderr(), down, up)
+			}
 			return runKit(cmd.Context(), cmd.OutOrStdout(), options, junit)
 		},
 	}
 	cmd.Flags().StringVar(&settings, "settings", "", "YAML `file` with the plugin's settings")
 	cmd.Flags().StringVar(&junit, "junit", "", "write the results to this `file` as JUnit XML")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "run these `suites` only")
+	cmd.Flags().StringVar(&down, "down", "", "`command` that stops the backend")
+	cmd.Flags().StringVar(&up, "up", "", "`command` that starts it again")
+	cmd.MarkFlagsRequiredTogether("down", "up")
 	return cmd
+}
+
+// outage takes the backend away, and back, by commands of the operator's.
+func outage(ctx context.Context, out io.Writer, down, up string) func() (func(), error) {
+	run := func(command string) error {
+		cmd := exec.CommandContext(ctx, "sh", "-c", command) //nolint:gosec // what the operator has asked for
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Run(); err != nil {
+			return fmt.Errorf("run %q: %w", command, err)
+		}
+		return nil
+	}
+	return func() (func(), error) {
+		restore := func() {
+			if err := run(up); err != nil {
+				fmt.Fprintln(out, err)
+			}
+		}
+		return restore, run(down)
+	}
 }
 
 // kitOptions says how to start a plugin, and with which settings to test it.

@@ -25,6 +25,7 @@ func files() map[string]string {
 		"translator.go.tmpl":       "translator.go",
 		"conformance_test.go.tmpl": "conformance_test.go",
 		"standin.go.tmpl":          "standin/standin.go",
+		"standin_client.go.tmpl":   "standin/client.go",
 		"serve.go.tmpl":            "standin/serve/main.go",
 		"go.mod.tmpl":              "go.mod",
 		"README.md.tmpl":           "README.md",
