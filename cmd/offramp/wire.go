@@ -59,6 +59,7 @@ type gateway struct {
 	inventory  *inventory.Inventory
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
+	peers      *redis.Peers   // how they talk to each other; nil likewise
 	leaving    atomic.Bool    // it is not ready, as it is about to end
 	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
@@ -96,7 +97,9 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		return nil, err
 	}
 	stages := route.Settings{
-		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(app string) (*report.Report, error) { return g.buildReport(app, time.Time{}) }}, Log: o.log,
+		DB: g.db, Apps: g.apps, Gate: reportGate{report: func(ctx context.Context, app string) (*report.Report, error) {
+			return g.buildReport(ctx, app, time.Time{})
+		}}, Log: o.log,
 	}
 
 	// The other nodes, if there are any.
@@ -113,6 +116,8 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		if g.cluster, err = g.newCluster(node); err != nil {
 			return nil, err
 		}
+		g.newPeers()
+		stages.Moved = g.tellMoved
 		g.sendAway = make(chan func(context.Context, time.Duration) error, 4)
 		between.Broker, between.Presence, between.Occupancy = g.cluster.Broker, g.cluster.Ledger, g.cluster.Ledger
 		hooks.Told, rates, stages.Shared = g.cluster.Told, g.cluster.Rates, g.cluster.Moves

@@ -40,29 +40,14 @@ func (g *gateway) newAdmin() *admin.Server {
 }
 
 // report makes an app's comparison report, as the report command writes it.
-func (g *gateway) report(_ context.Context, app string, since time.Time) (json.RawMessage, error) {
-	r, err := g.buildReport(app, since)
+func (g *gateway) report(ctx context.Context, app string, since time.Time) (json.RawMessage, error) {
+	r, err := g.buildReport(ctx, app, since)
 	if err != nil {
 		return nil, err
 	}
 	var text bytes.Buffer
 	err = report.WriteJSON(&text, r)
 	return text.Bytes(), err
-}
-
-// buildReport judges an app's evidence by the gates of a migration in earnest,
-// and by the rules that the app has.
-func (g *gateway) buildReport(id string, since time.Time) (*report.Report, error) {
-	var rules []report.Rule
-	if app, ok := g.apps.ByID(id); ok {
-		var err error
-		if rules, err = readRules(app.IgnoreRules); err != nil {
-			return nil, err
-		}
-	}
-	return report.Build(g.comparator.Snapshot(id, since), report.DefaultGates(), report.Meta{
-		GatewayVersion: version, Generated: time.Now(), Rules: rules,
-	}), nil
 }
 
 // traffic shows an engine's state.

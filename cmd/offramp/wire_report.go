@@ -11,9 +11,9 @@ import (
 	"github.com/offramp/offramp/shadow/capture"
 )
 
-// evidence returns what an app's report is made of.
+// evidence returns what this node adds to an app's report.
 func (g *gateway) evidence(_ context.Context, app string, since time.Time) (json.RawMessage, error) {
-	return json.Marshal(g.comparator.Snapshot(app, since))
+	return json.Marshal(g.ownEvidence(app, since))
 }
 
 // captureTail is for how long before the end of a recording nobody is blamed

@@ -16,16 +16,16 @@ import (
 
 // reportGate lets an app move on only when its report says so.
 type reportGate struct {
-	report func(app string) (*report.Report, error)
+	report func(ctx context.Context, app string) (*report.Report, error)
 }
 
 // Judge implements route.Gate. Beginning to shadow needs no evidence: it is
 // how evidence comes about, and no client is touched by it.
-func (g reportGate) Judge(_ context.Context, m route.Move) ([]route.Objection, error) {
+func (g reportGate) Judge(ctx context.Context, m route.Move) ([]route.Objection, error) {
 	if m.To.Stage <= proxy.StageShadow {
 		return nil, nil
 	}
-	r, err := g.report(m.App)
+	r, err := g.report(ctx, m.App)
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,11 @@ type Settings struct {
 	Gate Gate // nil: nothing objects
 	// Shared has the moves of all nodes. Nil: this is the only one.
 	Shared Shared
-	Now    func() time.Time // nil: time.Now
-	Log    zerolog.Logger
+	// Moved is called after a move that all nodes share was made on this one,
+	// to have the others look for it at once. Nil: they look once a second.
+	Moved func(context.Context)
+	Now   func() time.Time // nil: time.Now
+	Log   zerolog.Logger
 }
 
 // Router knows the position of every app. Lookups take no lock; moves are
@@ -40,6 +43,7 @@ type Router struct {
 	current  atomic.Pointer[table]
 	moving   sync.Mutex // held while a move is made
 	behind   atomic.Pointer[error]
+	looks    chan struct{} // capacity 1: others may have moved something
 }
 
 // table is one generation of positions.
@@ -64,7 +68,7 @@ func New(s Settings) (*Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{settings: s, journal: j}
+	r := &Router{settings: s, journal: j, looks: make(chan struct{}, 1)}
 	var records map[string][]record
 	if s.Shared != nil {
 		if records, err = j.loadShared(overrides); err != nil {
@@ -114,12 +118,23 @@ func (r *Router) Run(ctx context.Context) error {
 			select {
 			case <-look:
 				_ = r.Sync(ctx) // it has logged why not; Behind says so
+			case <-r.looks:
+				_ = r.Sync(ctx)
 			case <-changed:
 				waiting = false
 			case <-ctx.Done():
 				return nil
 			}
 		}
+	}
+}
+
+// Look has Run look for moves of other nodes now rather than within a second.
+// It does not wait.
+func (r *Router) Look() {
+	select {
+	case r.looks <- struct{}{}:
+	default: // it will look anyway
 	}
 }
 
@@ -191,7 +206,7 @@ func (r *Router) DryRun(ctx context.Context, q Request) (Move, error) {
 }
 
 // Set makes a move. It is in force, and on disk, when Set returns without an
-// error; other nodes look for it once a second. A *Refused says what stands
+// error; other nodes are told to look for it, and look once a second anyway. A *Refused says what stands
 // against it, ErrOvertaken that another node was faster, and ErrAway that the
 // other nodes cannot be told.
 func (r *Router) Set(ctx context.Context, q Request) (Entry, error) {

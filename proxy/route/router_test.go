@@ -49,6 +49,7 @@ type fixture struct {
 	registry *apps.Registry
 	gate     route.Gate
 	shared   route.Shared // nil: this is the only node
+	moved    func(context.Context)
 	router   *route.Router
 }
 
@@ -72,7 +73,7 @@ func (f *fixture) start() {
 	}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	f.router, err = route.New(route.Settings{
-		DB: f.db, Apps: f.registry, Gate: f.gate, Shared: f.shared, Now: func() time.Time { now = now.Add(time.Hour); return now }, Log: zerolog.Nop(),
+		DB: f.db, Apps: f.registry, Gate: f.gate, Shared: f.shared, Moved: f.moved, Now: func() time.Time { now = now.Add(time.Hour); return now }, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		f.t.Fatal(err)

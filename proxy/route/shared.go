@@ -211,7 +211,13 @@ func (r *Router) share(ctx context.Context, e *Entry, o *override) error {
 	case !done:
 		return ErrOvertaken
 	}
-	return r.adopt(e.App, append(slices.Clip(known), added))
+	if err := r.adopt(e.App, append(slices.Clip(known), added)); err != nil {
+		return err
+	}
+	if r.settings.Moved != nil {
+		r.settings.Moved(ctx)
+	}
+	return nil
 }
 
 // adopt puts an app's records into force, and keeps them for a time when

@@ -342,6 +342,28 @@ func TestEachNodeLaysMovesOverItsOwnConfiguration(t *testing.T) {
 	})
 }
 
+// TestOthersAreToldOfAMove: who hears of it does not wait for the next look.
+func TestOthersAreToldOfAMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		a, b := node(t, app(proxy.StageObserve), s), node(t, app(proxy.StageObserve), s)
+		a.moved = func(context.Context) { b.router.Look(); b.router.Look() }
+		a.restart()
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { b.ok(b.router.Run(ctx)) })
+		synctest.Wait()
+		a.ok(a.set(route.Request{Stage: proxy.StageMirror}))
+		synctest.Wait() // no time passes
+		b.at("mirror")
+		a.ok(a.rollback(""))
+		synctest.Wait()
+		b.at("observe")
+		stop()
+		running.Wait()
+	})
+}
+
 func TestHostileRecordsChangeNothing(t *testing.T) {
 	const good = `{"seq":2,"at":"2026-01-01T00:00:00Z","who":"eve","app":"1","from":{"stage":"shadow"},"to":{"stage":"cutover"},"holds":[{"state":{"stage":"cutover"},"configured":{"stage":"observe"},"seq":2}]}`
 	for name, text := range map[string]string{
