@@ -127,7 +127,7 @@ func TestWebhooksOfBothLegsAreCompared(t *testing.T) {
 				s.leave(60, "ann")
 				s.vendorTold(63.4, removed, "ann")
 			},
-			want: Webhooks{Matched: 2, Unknown: 3 + 2},
+			want: Webhooks{Matched: 2, Unknown: 3 + 2, Foreign: 1},
 		},
 		"the engine tells that a member left who is there": {
 			play: func(s *scene) {
