@@ -198,7 +198,7 @@ func (s reportSource) fromDisk(config *configs.Config, since time.Time) (*report
 		return nil, err
 	}
 	return report.Build(comparator.Snapshot(app, since), report.DefaultGates(), report.Meta{
-		GatewayVersion: version, Generated: time.Now(), Rules: rules,
+		ConfigDigest: configDigest(known), GatewayVersion: version, Generated: time.Now(), Rules: rules,
 	}), nil
 }
 

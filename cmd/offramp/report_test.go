@@ -45,6 +45,33 @@ func TestReportJudgesByTheRulesOfAFile(t *testing.T) {
 	}
 }
 
+func TestReportNamesTheConfigurationItWasMadeWith(t *testing.T) {
+	app := func(change func(*proxy.App)) *proxy.App {
+		a := proxy.Defaults()
+		a.ID, a.Stage = "app-id", proxy.StageShadow
+		a.Backends = []proxy.Backend{{Name: "nats", Plugin: "nats", Channels: []string{"*"}, Sample: 1, Settings: map[string]any{"token": "hidden"}}}
+		change(&a)
+		return &a
+	}
+	base := configDigest(app(func(*proxy.App) {}))
+	if !strings.HasPrefix(base, "sha256:") || len(base) != len("sha256:")+64 {
+		t.Fatalf("the digest is %q", base)
+	}
+	for name, tc := range map[string]struct {
+		change func(*proxy.App)
+		same   bool
+	}{
+		"the same again":         {func(*proxy.App) {}, true},
+		"another secret":         {func(a *proxy.App) { a.Backends[0].Settings["token"] = "other" }, true},
+		"another stage":          {func(a *proxy.App) { a.Stage = proxy.StageMirror }, false},
+		"fewer channels sampled": {func(a *proxy.App) { a.Backends[0].Sample = 0.5 }, false},
+	} {
+		if got := configDigest(app(tc.change)); (got == base) != tc.same {
+			t.Errorf("%s: the digest is the same: %t, want %t", name, got == base, tc.same)
+		}
+	}
+}
+
 func TestReportMergesTheEvidenceOfSeveralGateways(t *testing.T) {
 	one, _ := running(t)
 	two, _ := running(t)

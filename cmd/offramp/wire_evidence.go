@@ -58,7 +58,9 @@ func (g *gateway) allEvidence(ctx context.Context, app string, since time.Time) 
 // in earnest, and by the rules that the app has.
 func (g *gateway) buildReport(ctx context.Context, id string, since time.Time) (*report.Report, error) {
 	var rules []report.Rule
+	digest := ""
 	if app, ok := g.apps.ByID(id); ok {
+		digest = configDigest(app)
 		var err error
 		if rules, err = readRules(app.IgnoreRules); err != nil {
 			return nil, err
@@ -69,7 +71,7 @@ func (g *gateway) buildReport(ctx context.Context, id string, since time.Time) (
 		return nil, err
 	}
 	return report.Build(ev, report.DefaultGates(), report.Meta{
-		GatewayVersion: version, Generated: time.Now(), Rules: rules,
+		ConfigDigest: digest, GatewayVersion: version, Generated: time.Now(), Rules: rules,
 	}), nil
 }
 
