@@ -60,6 +60,9 @@ func (c *Client) Validate(ctx context.Context, s translators.Settings) (translat
 type Opened struct {
 	Abilities []string
 	Credit    int // items that may be outstanding on the publish stream
+	// Limits are those in force with the session's settings; nil: it does not
+	// say.
+	Limits *translators.Limits
 }
 
 // Can reports whether the session has an ability.
@@ -90,7 +93,9 @@ func (c *Client) Open(ctx context.Context, b translators.Binding) (Opened, error
 	case response.GetError() != "":
 		return Opened{}, &OpenError{Text: response.GetError()}
 	}
-	return Opened{Abilities: response.GetAbilities(), Credit: int(response.GetCredit())}, nil
+	return Opened{
+		Abilities: response.GetAbilities(), Credit: int(response.GetCredit()), Limits: wire.ToLimits(response.GetLimits()),
+	}, nil
 }
 
 // Preview returns an item's native form and what of it would be lost.

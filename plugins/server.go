@@ -88,7 +88,11 @@ func (s *server) Open(ctx context.Context, r *wire.OpenRequest) (*wire.OpenRespo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session, s.lanes = session, newLanes(session)
-	return &wire.OpenResponse{Abilities: abilities(session), Credit: creditWindow}, nil
+	response := &wire.OpenResponse{Abilities: abilities(session), Credit: creditWindow}
+	if limited, ok := translators.Find[translators.Limited](session); ok {
+		response.Limits = wire.FromLimits(limited.Limits())
+	}
+	return response, nil
 }
 
 // claim reports whether the caller may open the process's session.

@@ -133,6 +133,15 @@ type Loss struct {
 	Detail string
 }
 
+// Limited is a Session whose settings decide what its backend takes.
+type Limited interface {
+	// Limits returns what is in force in place of the description's Limits. The
+	// gateway itself keeps to all that is set: what is larger, or over a rate,
+	// is refused in the session's place and not handed over. Leave a rate out
+	// where several items become one publish. It does no I/O.
+	Limits() Limits
+}
+
 // Reporter is a Session that knows how it is doing.
 type Reporter interface {
 	// Report returns the session's health and counters now. It does no I/O.

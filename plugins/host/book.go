@@ -9,6 +9,7 @@ import (
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/protocol"
+	"github.com/offramp/offramp/translators"
 )
 
 const (
@@ -30,6 +31,12 @@ type item struct {
 }
 
 func (i item) size() int { return len(i.event.Data) + len(i.event.Name) + 256 }
+
+// refusal is an item that exceeds what the plugin takes, and its answer.
+type refusal struct {
+	item
+	result translators.Result
+}
 
 // batch is a batch that the plugin has.
 type batch struct {
@@ -76,7 +83,9 @@ type book struct {
 	toDrop      []string
 	dropped     uint64
 	resent      uint64
-	closed      bool // nothing is taken any more
+	bounds      *bounds   // of the session that runs; nil: none are known
+	refused     []refusal // by bounds, and not yet told
+	closed      bool      // nothing is taken any more
 
 	work   chan struct{} // one token: there may be something to take
 	wanted chan struct{} // one token: there may be channels to add or drop
@@ -239,26 +248,55 @@ func (b *book) hold(items []item, now time.Time) {
 	}
 }
 
-// next returns the next batch within credit, or none.
-func (b *book) next() (uint64, []item) {
+// next returns the next batch within credit, or none. What exceeds the bounds
+// is left out: see refusals.
+func (b *book) next(now time.Time) (uint64, []item) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n, size := 0, 0
-	for n < min(len(b.ready), batchItems, b.credit-b.with) {
-		if size += b.ready[n].size(); n > 0 && size > batchBytes {
+	var items []item
+	size, most := 0, min(batchItems, b.credit-b.with)
+	for len(b.ready) > 0 && len(items) < most {
+		it := b.ready[0]
+		if len(items) > 0 && size+it.size() > batchBytes {
 			break
 		}
-		n++
+		b.ready = b.ready[1:]
+		if result, exceeds := b.bounds.refuse(it, now); exceeds {
+			b.items--
+			b.bytes -= it.size()
+			b.refused = append(b.refused, refusal{it, result})
+			continue
+		}
+		if items == nil {
+			items = make([]item, 0, min(most, len(b.ready)+1))
+		}
+		items = append(items, it)
+		size += it.size()
 	}
+	n := len(items)
 	if n == 0 {
 		return 0, nil
 	}
-	items := slices.Clone(b.ready[:n])
-	b.ready = b.ready[n:]
 	b.number++
 	b.with += n
 	b.outstanding = append(b.outstanding, batch{number: b.number, items: items})
 	return b.number, items
+}
+
+// refusals returns what was left out of batches since the last call.
+func (b *book) refusals() []refusal {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	refused := b.refused
+	b.refused = nil
+	return refused
+}
+
+// bind sets the bounds of the session that is fed from now on.
+func (b *book) bind(bounds *bounds) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bounds = bounds
 }
 
 // answer takes a batch off the book and returns its items. ok is false for a

@@ -25,7 +25,7 @@ func event(channel string, n int) *proxy.Event {
 
 // taken returns the events of the next batch, such as "a1 b2".
 func taken(b *book) (number uint64, events string) {
-	number, items := b.next()
+	number, items := b.next(epoch)
 	var names []string
 	for _, it := range items {
 		names = append(names, fmt.Sprintf("%s%d", it.event.Topic.Channel, it.event.ID.Seq))
@@ -298,7 +298,7 @@ func BenchmarkBook(b *testing.B) {
 	for n := 0; b.Loop(); n++ {
 		k.publish(e, epoch)
 		if n%batchItems == batchItems-1 {
-			number, items := k.next()
+			number, items := k.next(epoch)
 			k.answer(number, len(items), 1<<20)
 		}
 	}

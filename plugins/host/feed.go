@@ -24,7 +24,8 @@ func (l *link) feed(ctx context.Context, stream *plugins.PublishStream) error {
 	company := time.NewTimer(0)
 	defer company.Stop()
 	for {
-		number, items := l.book.next()
+		number, items := l.book.next(time.Now())
+		l.refuse(l.book.refusals())
 		if len(items) == 0 {
 			if !l.await(ctx, company, sent) {
 				return nil
@@ -62,6 +63,22 @@ func (l *link) await(ctx context.Context, company *time.Timer, sent time.Time) b
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// refuse answers in the plugin's place for what exceeds its limits.
+func (l *link) refuse(refused []refusal) {
+	if len(refused) == 0 {
+		return
+	}
+	items, results := make([]item, len(refused)), make([]translators.Result, len(refused))
+	for i, r := range refused {
+		items[i], results[i] = r.item, r.result
+	}
+	l.mirrored(items, results)
+	l.change(func(s *Status) {
+		s.Refused += uint64(len(refused))
+		s.LastRefused = refused[len(refused)-1].result.Detail
+	})
 }
 
 var errProtocol = errors.New("the plugin broke the contract")

@@ -80,7 +80,7 @@ func settingsFor(t *testing.T, out proxy.Sink, b proxy.Backend) host.Settings {
 	})
 	return host.Settings{
 		Bindings: []host.Binding{{App: "app", Backend: b}}, Executable: executable,
-		Builtins: []string{"nats", "ably", "bare", "echo", "reflects", "refuses", "chatty", "stuck", "panics"},
+		Builtins: []string{"nats", "ably", "bare", "echo", "reflects", "refuses", "chatty", "stuck", "panics", "narrow"},
 		Out:      out, Log: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.InfoLevel), SocketDir: sockets,
 	}
 }

@@ -6,7 +6,7 @@ import (
 
 // descs are the metrics of a host, each with the labels app and backend.
 var descs = struct {
-	up, healthy, restarts, quarantined, queued, outstanding, channels, results, dropped, resent, delivered, gaps,
+	up, healthy, restarts, quarantined, queued, outstanding, channels, results, refusals, dropped, resent, delivered, gaps,
 	swaps, refused, denied, calls, failures, pending, cut, circled, bridged, withheld, loops, open *prometheus.Desc
 }{
 	up:          desc("up", "1 while the plugin process runs and its session is open."),
@@ -17,6 +17,7 @@ var descs = struct {
 	outstanding: desc("outstanding_items", "Events with the plugin, not answered."),
 	channels:    desc("channels", "Channels observed on the backend."),
 	results:     desc("results_total", "Answers for events, by result code.", "code"),
+	refusals:    desc("refused_total", "Answers that the gateway gave in the plugin's place, as events exceed what it takes."),
 	dropped:     desc("dropped_total", "Events dropped because the queue was full or the plugin quarantined."),
 	resent:      desc("resent_total", "Events sent again after the plugin died."),
 	delivered:   desc("delivered_total", "Events observed on the backend."),
@@ -45,7 +46,7 @@ var _ prometheus.Collector = (*Host)(nil)
 func (*Host) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descs.up, descs.healthy, descs.restarts, descs.quarantined, descs.queued, descs.outstanding, descs.channels, descs.results,
-		descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.refused,
+		descs.refusals, descs.dropped, descs.resent, descs.delivered, descs.gaps, descs.swaps, descs.refused,
 		descs.denied, descs.calls, descs.failures, descs.pending, descs.cut, descs.circled, descs.bridged, descs.withheld, descs.loops, descs.open,
 	} {
 		out <- d
@@ -73,6 +74,7 @@ func (h *Host) Collect(out chan<- prometheus.Metric) {
 		for code, n := range s.Results {
 			counter(descs.results, n, code)
 		}
+		counter(descs.refusals, s.Refused)
 		counter(descs.dropped, s.Dropped)
 		counter(descs.resent, s.Resent)
 		counter(descs.delivered, s.Delivered)

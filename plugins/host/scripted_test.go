@@ -98,6 +98,14 @@ func (s *scriptedSession) Subscribe(ctx context.Context, channel protocol.Channe
 	}, nil
 }
 
+// Limits implements translators.Limited.
+func (s *scriptedSession) Limits() translators.Limits {
+	if s.name == "narrow" {
+		return translators.Limits{PayloadBytes: 10}
+	}
+	return translators.Limits{}
+}
+
 func (*scriptedSession) Close(context.Context) error { return nil }
 
 // bare is a backend whose messages have no room for mirror id and origin.

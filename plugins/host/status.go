@@ -52,11 +52,16 @@ type Status struct {
 	// ChannelsDenied are those not observed because the plugin declares that it
 	// can observe no more.
 	ChannelsDenied int               `json:"channels_denied,omitempty"`
-	Results        map[string]uint64 `json:"results"`   // answers, by result code
-	Dropped        uint64            `json:"dropped"`   // events that did not fit the queue
-	Resent         uint64            `json:"resent"`    // items sent again after a restart
-	Delivered      uint64            `json:"delivered"` // events observed on the backend
-	Gaps           uint64            `json:"gaps"`      // gap records offered
+	Results        map[string]uint64 `json:"results"` // answers, by result code
+	// Refused are those of Results that the gateway gave in the plugin's place,
+	// as the events exceed what it takes; LastRefused is what exceeded, last.
+	Refused     uint64 `json:"refused,omitempty"`
+	LastRefused string `json:"last_refused,omitempty"`
+
+	Dropped   uint64 `json:"dropped"`   // events that did not fit the queue
+	Resent    uint64 `json:"resent"`    // items sent again after a restart
+	Delivered uint64 `json:"delivered"` // events observed on the backend
+	Gaps      uint64 `json:"gaps"`      // gap records offered
 
 	// Circled counts events that were not sent to the backend as they had come
 	// through too many gateways.

@@ -115,7 +115,11 @@ func (l *link) open(ctx context.Context, t *tenant) error {
 func (l *link) serve(t *tenant) {
 	intake, stop := context.WithCancel(t.streams)
 	t.stopIntake = stop
+	if t.opened.Limits != nil {
+		t.about.Limits = *t.opened.Limits
+	}
 	l.learn(t.about)
+	l.book.bind(boundsOf(t.about, t.opened))
 	close(t.promoted)
 	t.taking(intake, func() error { return l.feed(intake, t.publish) })
 	if t.watch != nil {

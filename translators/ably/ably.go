@@ -122,10 +122,17 @@ var (
 	_ translators.Querier    = (*session)(nil)
 	_ translators.Previewer  = (*session)(nil)
 	_ translators.Reporter   = (*session)(nil)
+	_ translators.Limited    = (*session)(nil)
 )
 
 // Close implements translators.Session.
 func (s *session) Close(ctx context.Context) error { return s.pool.close(ctx) }
+
+// Limits implements translators.Limited. The rate is kept here: what is there at
+// the same time becomes one publish.
+func (s *session) Limits() translators.Limits {
+	return translators.Limits{PayloadBytes: s.config.MessageBytes, PresenceMembers: 200}
+}
 
 // Report implements translators.Reporter.
 func (s *session) Report() translators.Report {

@@ -98,6 +98,22 @@ func TestState(t *testing.T) {
 	}
 }
 
+func TestLimits(t *testing.T) {
+	for name, want := range perField(t, translators.Limits{
+		PayloadBytes: 1, ChannelNameBytes: 2, EventNameBytes: 3, Channels: 4, PublishesPerSecond: 5.5, PerChannelPerSecond: 6.5, PresenceMembers: 7,
+	}) {
+		t.Run(name, func(t *testing.T) {
+			got := wire.ToLimits(travel(t, &wire.OpenResponse{Limits: wire.FromLimits(want)}, &wire.OpenResponse{}).GetLimits())
+			if got == nil || *got != want {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+	if got := wire.ToLimits((&wire.OpenResponse{}).GetLimits()); got != nil {
+		t.Errorf("limits that were not said became %+v", got)
+	}
+}
+
 type config struct {
 	URL string `setting:"url,required" doc:"Where."`
 	N   int    `setting:"n" default:"3" min:"1"`

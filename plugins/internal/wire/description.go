@@ -64,6 +64,18 @@ func known[E ~uint8](v, last E) E {
 	return v
 }
 
+// FromLimits returns the wire form of limits.
+func FromLimits(l translators.Limits) *Limits { return fromLimits(l) }
+
+// ToLimits is the inverse of FromLimits; nil for none.
+func ToLimits(l *Limits) *translators.Limits {
+	if l == nil {
+		return nil
+	}
+	limits := toLimits(l)
+	return &limits
+}
+
 func fromLimits(l translators.Limits) *Limits {
 	return &Limits{
 		PayloadBytes:        count(l.PayloadBytes),

@@ -925,6 +925,7 @@ type OpenResponse struct {
 	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`         // the backend could not be opened
 	Abilities     []string               `protobuf:"bytes,3,rep,name=abilities,proto3" json:"abilities,omitempty"` // "subscribe", "presence", "query", "preview"
 	Credit        uint32                 `protobuf:"varint,4,opt,name=credit,proto3" json:"credit,omitempty"`      // items that may be outstanding
+	Limits        *Limits                `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`       // in force with these settings; absent: the session does not say
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -985,6 +986,13 @@ func (x *OpenResponse) GetCredit() uint32 {
 		return x.Credit
 	}
 	return 0
+}
+
+func (x *OpenResponse) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
 }
 
 type Envelope struct {
@@ -2348,12 +2356,13 @@ const file_translator_proto_rawDesc = "" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x18\n" +
 	"\agateway\x18\x04 \x01(\tR\agateway\x12\x1a\n" +
 	"\bsettings\x18\x05 \x01(\fR\bsettings\x12\x1b\n" +
-	"\tapi_minor\x18\x06 \x01(\rR\bapiMinor\"\x93\x01\n" +
+	"\tapi_minor\x18\x06 \x01(\rR\bapiMinor\"\xc7\x01\n" +
 	"\fOpenResponse\x127\n" +
 	"\bproblems\x18\x01 \x03(\v2\x1b.offramp.backend.v1.ProblemR\bproblems\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1c\n" +
 	"\tabilities\x18\x03 \x03(\tR\tabilities\x12\x16\n" +
-	"\x06credit\x18\x04 \x01(\rR\x06credit\"\x95\x04\n" +
+	"\x06credit\x18\x04 \x01(\rR\x06credit\x122\n" +
+	"\x06limits\x18\x05 \x01(\v2\x1a.offramp.backend.v1.LimitsR\x06limits\"\x95\x04\n" +
 	"\bEnvelope\x12\x1b\n" +
 	"\tmirror_id\x18\x01 \x01(\fR\bmirrorId\x12\x15\n" +
 	"\x06app_id\x18\x02 \x01(\tR\x05appId\x12\x18\n" +
@@ -2577,52 +2586,53 @@ var file_translator_proto_depIdxs = []int32{
 	0,  // 5: offramp.backend.v1.Fidelity.level:type_name -> offramp.backend.v1.Level
 	13, // 6: offramp.backend.v1.ValidateResponse.problems:type_name -> offramp.backend.v1.Problem
 	13, // 7: offramp.backend.v1.OpenResponse.problems:type_name -> offramp.backend.v1.Problem
-	4,  // 8: offramp.backend.v1.Envelope.kind:type_name -> offramp.backend.v1.Kind
-	39, // 9: offramp.backend.v1.Envelope.attrs:type_name -> offramp.backend.v1.Envelope.AttrsEntry
-	16, // 10: offramp.backend.v1.TranslateRequest.item:type_name -> offramp.backend.v1.Envelope
-	19, // 11: offramp.backend.v1.TranslateResponse.native:type_name -> offramp.backend.v1.Native
-	20, // 12: offramp.backend.v1.TranslateResponse.losses:type_name -> offramp.backend.v1.Loss
-	40, // 13: offramp.backend.v1.Native.headers:type_name -> offramp.backend.v1.Native.HeadersEntry
-	16, // 14: offramp.backend.v1.PublishBatch.items:type_name -> offramp.backend.v1.Envelope
-	23, // 15: offramp.backend.v1.PublishAck.results:type_name -> offramp.backend.v1.Result
-	5,  // 16: offramp.backend.v1.Result.code:type_name -> offramp.backend.v1.Code
-	25, // 17: offramp.backend.v1.SubscribeControl.add:type_name -> offramp.backend.v1.ChannelSet
-	25, // 18: offramp.backend.v1.SubscribeControl.drop:type_name -> offramp.backend.v1.ChannelSet
-	26, // 19: offramp.backend.v1.SubscribeControl.credit:type_name -> offramp.backend.v1.Credit
-	16, // 20: offramp.backend.v1.InboundBatch.items:type_name -> offramp.backend.v1.Envelope
-	28, // 21: offramp.backend.v1.InboundBatch.states:type_name -> offramp.backend.v1.ChannelState
-	6,  // 22: offramp.backend.v1.ChannelState.state:type_name -> offramp.backend.v1.State
-	30, // 23: offramp.backend.v1.PresenceIntent.members:type_name -> offramp.backend.v1.Member
-	23, // 24: offramp.backend.v1.PresenceAck.result:type_name -> offramp.backend.v1.Result
-	30, // 25: offramp.backend.v1.QueryResponse.members:type_name -> offramp.backend.v1.Member
-	41, // 26: offramp.backend.v1.Status.counters:type_name -> offramp.backend.v1.Status.CountersEntry
-	35, // 27: offramp.backend.v1.DrainResponse.status:type_name -> offramp.backend.v1.Status
-	9,  // 28: offramp.backend.v1.DescribeResponse.FeaturesEntry.value:type_name -> offramp.backend.v1.Fidelity
-	7,  // 29: offramp.backend.v1.Backend.Describe:input_type -> offramp.backend.v1.DescribeRequest
-	11, // 30: offramp.backend.v1.Backend.Validate:input_type -> offramp.backend.v1.ValidateRequest
-	14, // 31: offramp.backend.v1.Backend.Open:input_type -> offramp.backend.v1.OpenRequest
-	17, // 32: offramp.backend.v1.Backend.Translate:input_type -> offramp.backend.v1.TranslateRequest
-	21, // 33: offramp.backend.v1.Backend.Publish:input_type -> offramp.backend.v1.PublishBatch
-	24, // 34: offramp.backend.v1.Backend.Subscribe:input_type -> offramp.backend.v1.SubscribeControl
-	29, // 35: offramp.backend.v1.Backend.Presence:input_type -> offramp.backend.v1.PresenceIntent
-	32, // 36: offramp.backend.v1.Backend.Query:input_type -> offramp.backend.v1.QueryRequest
-	34, // 37: offramp.backend.v1.Backend.Lease:input_type -> offramp.backend.v1.Beat
-	36, // 38: offramp.backend.v1.Backend.Drain:input_type -> offramp.backend.v1.DrainRequest
-	8,  // 39: offramp.backend.v1.Backend.Describe:output_type -> offramp.backend.v1.DescribeResponse
-	12, // 40: offramp.backend.v1.Backend.Validate:output_type -> offramp.backend.v1.ValidateResponse
-	15, // 41: offramp.backend.v1.Backend.Open:output_type -> offramp.backend.v1.OpenResponse
-	18, // 42: offramp.backend.v1.Backend.Translate:output_type -> offramp.backend.v1.TranslateResponse
-	22, // 43: offramp.backend.v1.Backend.Publish:output_type -> offramp.backend.v1.PublishAck
-	27, // 44: offramp.backend.v1.Backend.Subscribe:output_type -> offramp.backend.v1.InboundBatch
-	31, // 45: offramp.backend.v1.Backend.Presence:output_type -> offramp.backend.v1.PresenceAck
-	33, // 46: offramp.backend.v1.Backend.Query:output_type -> offramp.backend.v1.QueryResponse
-	35, // 47: offramp.backend.v1.Backend.Lease:output_type -> offramp.backend.v1.Status
-	37, // 48: offramp.backend.v1.Backend.Drain:output_type -> offramp.backend.v1.DrainResponse
-	39, // [39:49] is the sub-list for method output_type
-	29, // [29:39] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	10, // 8: offramp.backend.v1.OpenResponse.limits:type_name -> offramp.backend.v1.Limits
+	4,  // 9: offramp.backend.v1.Envelope.kind:type_name -> offramp.backend.v1.Kind
+	39, // 10: offramp.backend.v1.Envelope.attrs:type_name -> offramp.backend.v1.Envelope.AttrsEntry
+	16, // 11: offramp.backend.v1.TranslateRequest.item:type_name -> offramp.backend.v1.Envelope
+	19, // 12: offramp.backend.v1.TranslateResponse.native:type_name -> offramp.backend.v1.Native
+	20, // 13: offramp.backend.v1.TranslateResponse.losses:type_name -> offramp.backend.v1.Loss
+	40, // 14: offramp.backend.v1.Native.headers:type_name -> offramp.backend.v1.Native.HeadersEntry
+	16, // 15: offramp.backend.v1.PublishBatch.items:type_name -> offramp.backend.v1.Envelope
+	23, // 16: offramp.backend.v1.PublishAck.results:type_name -> offramp.backend.v1.Result
+	5,  // 17: offramp.backend.v1.Result.code:type_name -> offramp.backend.v1.Code
+	25, // 18: offramp.backend.v1.SubscribeControl.add:type_name -> offramp.backend.v1.ChannelSet
+	25, // 19: offramp.backend.v1.SubscribeControl.drop:type_name -> offramp.backend.v1.ChannelSet
+	26, // 20: offramp.backend.v1.SubscribeControl.credit:type_name -> offramp.backend.v1.Credit
+	16, // 21: offramp.backend.v1.InboundBatch.items:type_name -> offramp.backend.v1.Envelope
+	28, // 22: offramp.backend.v1.InboundBatch.states:type_name -> offramp.backend.v1.ChannelState
+	6,  // 23: offramp.backend.v1.ChannelState.state:type_name -> offramp.backend.v1.State
+	30, // 24: offramp.backend.v1.PresenceIntent.members:type_name -> offramp.backend.v1.Member
+	23, // 25: offramp.backend.v1.PresenceAck.result:type_name -> offramp.backend.v1.Result
+	30, // 26: offramp.backend.v1.QueryResponse.members:type_name -> offramp.backend.v1.Member
+	41, // 27: offramp.backend.v1.Status.counters:type_name -> offramp.backend.v1.Status.CountersEntry
+	35, // 28: offramp.backend.v1.DrainResponse.status:type_name -> offramp.backend.v1.Status
+	9,  // 29: offramp.backend.v1.DescribeResponse.FeaturesEntry.value:type_name -> offramp.backend.v1.Fidelity
+	7,  // 30: offramp.backend.v1.Backend.Describe:input_type -> offramp.backend.v1.DescribeRequest
+	11, // 31: offramp.backend.v1.Backend.Validate:input_type -> offramp.backend.v1.ValidateRequest
+	14, // 32: offramp.backend.v1.Backend.Open:input_type -> offramp.backend.v1.OpenRequest
+	17, // 33: offramp.backend.v1.Backend.Translate:input_type -> offramp.backend.v1.TranslateRequest
+	21, // 34: offramp.backend.v1.Backend.Publish:input_type -> offramp.backend.v1.PublishBatch
+	24, // 35: offramp.backend.v1.Backend.Subscribe:input_type -> offramp.backend.v1.SubscribeControl
+	29, // 36: offramp.backend.v1.Backend.Presence:input_type -> offramp.backend.v1.PresenceIntent
+	32, // 37: offramp.backend.v1.Backend.Query:input_type -> offramp.backend.v1.QueryRequest
+	34, // 38: offramp.backend.v1.Backend.Lease:input_type -> offramp.backend.v1.Beat
+	36, // 39: offramp.backend.v1.Backend.Drain:input_type -> offramp.backend.v1.DrainRequest
+	8,  // 40: offramp.backend.v1.Backend.Describe:output_type -> offramp.backend.v1.DescribeResponse
+	12, // 41: offramp.backend.v1.Backend.Validate:output_type -> offramp.backend.v1.ValidateResponse
+	15, // 42: offramp.backend.v1.Backend.Open:output_type -> offramp.backend.v1.OpenResponse
+	18, // 43: offramp.backend.v1.Backend.Translate:output_type -> offramp.backend.v1.TranslateResponse
+	22, // 44: offramp.backend.v1.Backend.Publish:output_type -> offramp.backend.v1.PublishAck
+	27, // 45: offramp.backend.v1.Backend.Subscribe:output_type -> offramp.backend.v1.InboundBatch
+	31, // 46: offramp.backend.v1.Backend.Presence:output_type -> offramp.backend.v1.PresenceAck
+	33, // 47: offramp.backend.v1.Backend.Query:output_type -> offramp.backend.v1.QueryResponse
+	35, // 48: offramp.backend.v1.Backend.Lease:output_type -> offramp.backend.v1.Status
+	37, // 49: offramp.backend.v1.Backend.Drain:output_type -> offramp.backend.v1.DrainResponse
+	40, // [40:50] is the sub-list for method output_type
+	30, // [30:40] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_translator_proto_init() }
