@@ -73,9 +73,10 @@ func New(s Settings) (*Backend, error) {
 	broker := newBroker(s, client)
 	ledger := newLedger(s, client)
 	ledger.moved = broker.relink
+	ledger.receivers = newTold(s, client, ledger)
 	k := keys{s.Prefix}
 	return &Backend{
-		Broker: broker, Ledger: ledger, Told: newTold(s, client), Rates: &Rates{k, client}, Moves: &Moves{k, client},
+		Broker: broker, Ledger: ledger, Told: ledger.receivers, Rates: &Rates{k, client}, Moves: &Moves{k, client},
 		Owners: &Owners{k, client, ledger}, client: client,
 	}, nil
 }

@@ -54,6 +54,7 @@ type keeper struct {
 	server string    // its run id
 	steady time.Time // since when everything is told under the present lease
 	told   bool      // it is
+	forgot bool      // Redis may have lost its memory since
 	// jobs are done beside the goroutine that must renew the lease: telling of
 	// many changes takes its time.
 	jobs chan func(context.Context)
@@ -78,6 +79,7 @@ func (k *keeper) beat(ctx context.Context) {
 	}
 	if k.server != "" && k.server != server {
 		k.away("redis was started again, or is another server")
+		k.forgot = true
 		k.moved()
 	}
 	k.server = server
@@ -92,6 +94,7 @@ func (k *keeper) beat(ctx context.Context) {
 			return
 		case state == 0:
 			k.away("redis does not know this node's lease")
+			k.forgot = true
 		case k.told && k.exact:
 			k.offerExpired(expired)
 			return
@@ -209,6 +212,10 @@ func (l *Ledger) quit() error {
 }
 
 func (l *Ledger) changed(c proxy.Change) {
+	switch c.Kind {
+	case proxy.MemberGone, proxy.ChannelVacated, proxy.ChannelOccupied:
+		l.owe(c.Topic, c.Kind == proxy.MemberGone, c.Member.UserID, c.Kind != proxy.ChannelOccupied)
+	}
 	if l.settings.Changed != nil {
 		l.settings.Changed(c)
 	}

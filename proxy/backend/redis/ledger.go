@@ -20,7 +20,9 @@ type Ledger struct {
 	client   client
 	settings Settings
 	moved    func() // Redis is another server than before
-	log      zerolog.Logger
+	// receivers are what webhook receivers were told.
+	receivers *Told
+	log       zerolog.Logger
 
 	failed chan struct{}        // capacity 1: an exchange has failed
 	reaped atomic.Uint64        // entries of dead nodes removed here

@@ -53,7 +53,11 @@ func (l *Ledger) tell(ctx context.Context, t proxy.Topic, a *account) (proxy.Cou
 		return proxy.Count{}, err
 	}
 	a.told = a.count
-	return proxy.Count{Before: int(n[0]), After: int(n[1])}, nil
+	count := proxy.Count{Before: int(n[0]), After: int(n[1])}
+	if (count.Before > 0) != (count.After > 0) {
+		l.owe(t, false, "", count.After <= 0)
+	}
+	return count, nil
 }
 
 // Count implements proxy.Occupancy: one round trip.

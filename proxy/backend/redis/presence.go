@@ -47,6 +47,9 @@ func (l *Ledger) Join(ctx context.Context, t proxy.Topic, m proxy.Member, id pro
 	}
 	a.sockets[socket{id, m.UserID}] = &m
 	delete(a.left, socket{id, m.UserID})
+	if n == 1 {
+		l.owe(t, true, m.UserID, false)
+	}
 	return members, n == 1, nil
 }
 
@@ -91,6 +94,9 @@ func (l *Ledger) leave(ctx context.Context, t proxy.Topic, a *account, s socket)
 	}
 	delete(a.sockets, s)
 	delete(a.left, s)
+	if n == 1 {
+		l.owe(t, true, s.user, true)
+	}
 	return n == 1, nil
 }
 

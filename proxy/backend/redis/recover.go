@@ -46,7 +46,12 @@ func (k *keeper) retellAll(ctx context.Context, back func(proxy.Change)) error {
 			return err
 		}
 	}
-	k.told, k.steady = true, time.Now()
+	if k.forgot {
+		if err := k.rememberDepartures(ctx); err != nil {
+			return err
+		}
+	}
+	k.told, k.forgot, k.steady = true, false, time.Now()
 	return nil
 }
 

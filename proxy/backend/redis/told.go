@@ -26,10 +26,24 @@ type Told struct {
 	client client
 	node   uint64
 
+	ledger *Ledger
+
 	mu   sync.Mutex
 	seq  uint64
 	open map[string]string // by entry: the call of a departure that has no answer
+	owed map[string]owed   // by entry
 }
+
+// owed is what this node has seen, and what receivers have not been told yet:
+// if Redis loses its memory meanwhile, what they were told is the contrary.
+type owed struct {
+	topic    proxy.Topic
+	entry    string
+	departed bool
+}
+
+// maxOwed bounds them. Receivers are told within seconds, as a rule.
+const maxOwed = 1 << 16
 
 // answeredFor is how long answers are kept.
 const answeredFor = 10 * time.Minute
@@ -37,8 +51,40 @@ const answeredFor = 10 * time.Minute
 // toldTries is how often Redis is asked of an arrival while it says nothing.
 const toldTries = 4
 
-func newTold(s Settings, client client) *Told {
-	return &Told{keys: keys{s.Prefix}, client: client, node: s.Node, open: make(map[string]string)}
+func newTold(s Settings, client client, ledger *Ledger) *Told {
+	return &Told{
+		keys: keys{s.Prefix}, client: client, node: s.Node, ledger: ledger, open: make(map[string]string), owed: make(map[string]owed),
+	}
+}
+
+// owe notes an arrival or a departure that receivers will be told of.
+func (w *Told) owe(t proxy.Topic, member bool, userID string, departed bool) {
+	o := owed{t, toldEntry(t, member, userID), departed}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.owed) < maxOwed {
+		w.owed[w.keys.told(t)+o.entry] = o
+	}
+}
+
+// departures returns the departures that receivers have not been told of.
+func (w *Told) departures() (list []owed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range w.owed {
+		if o.departed {
+			list = append(list, o)
+		}
+	}
+	return list
+}
+
+// arriving reports whether receivers have not been told of an arrival yet.
+func (w *Told) arriving(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o, is := w.owed[id]
+	return is && !o.departed
 }
 
 // call names a call on an entry: the one whose answer is missing, or a new one.
@@ -66,6 +112,7 @@ func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID s
 	entry := toldEntry(t, member, userID)
 	told := w.keys.told(t)
 	call, open := w.call(told + entry)
+	defer w.paid(told + entry)
 	names := []string{told, w.keys.answered(t, call), w.keys.answered(t, open)}
 	for range toldTries {
 		var n int
@@ -85,6 +132,9 @@ func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID s
 // it is there, or was forgotten before. After an error it is to be called
 // again.
 func (w *Told) Departed(ctx context.Context, t proxy.Topic, member bool, userID string) (news bool, err error) {
+	if err := w.ledger.Healthy(); err != nil { // Redis may have forgotten it, and not know it again yet
+		return false, fmt.Errorf("note a departure from %s: %w", t, err)
+	}
 	entry := toldEntry(t, member, userID)
 	names := w.keys.departed(t)
 	call, open := w.call(names[0] + entry)
@@ -93,10 +143,20 @@ func (w *Told) Departed(ctx context.Context, t proxy.Topic, member bool, userID 
 	}
 	n, err := w.run(ctx, departScript, append(names, w.keys.answered(t, call)), entry, string(t.Channel), flag(member), userID, answeredFor.Milliseconds())
 	w.settle(names[0]+entry, call, err == nil)
+	if err == nil {
+		w.paid(names[0] + entry)
+	}
 	if err != nil {
 		return false, fmt.Errorf("redis: note a departure from %s: %w", t, err)
 	}
 	return n == 1, nil
+}
+
+// paid notes that receivers are told now, or need not be.
+func (w *Told) paid(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.owed, id)
 }
 
 func (w *Told) run(ctx context.Context, script *redis.Script, names []string, args ...any) (int, error) {
@@ -129,11 +189,42 @@ func cutTold(app, entry string) (t proxy.Topic, member bool, userID string) {
 	return proxy.Topic{App: app, Channel: protocol.ChannelName(entry)}, false, ""
 }
 
+// tells reports whether anybody is told of a topic's arrivals and departures.
+func (l *Ledger) tells(t proxy.Topic) bool {
+	return l.settings.Told != nil && l.settings.Told(t.App) && t.Channel[0] != '#'
+}
+
+// owe notes that receivers are to be told of what this node has found.
+func (l *Ledger) owe(t proxy.Topic, member bool, userID string, departed bool) {
+	if l.tells(t) {
+		l.receivers.owe(t, member, userID, departed)
+	}
+}
+
 // remember has Redis know again that receivers were told.
 func (l *Ledger) remember(ctx context.Context, pipe redis.Pipeliner, t proxy.Topic, member bool, userID string) {
-	if l.settings.Told != nil && l.settings.Told(t.App) && t.Channel[0] != '#' {
-		pipe.SAdd(ctx, l.keys.told(t), toldEntry(t, member, userID))
+	entry := toldEntry(t, member, userID)
+	if l.tells(t) && !l.receivers.arriving(l.keys.told(t)+entry) {
+		pipe.SAdd(ctx, l.keys.told(t), entry)
 	}
+}
+
+// rememberDepartures does so for those of which receivers are to be told yet.
+func (l *Ledger) rememberDepartures(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*timeout)
+	defer cancel()
+	list := l.receivers.departures()
+	if len(list) == 0 {
+		return nil
+	}
+	pipe := l.client.Pipeline()
+	for _, o := range list {
+		pipe.SAdd(ctx, l.keys.told(o.topic), o.entry)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("redis: departures that are to be told: %w", err)
+	}
+	return nil
 }
 
 // recall notes what receivers were told of that is not there, and is not in

@@ -111,6 +111,62 @@ func TestAnswersThatAreLostAreGivenAgain(t *testing.T) {
 	<-resumed
 }
 
+// Redis loses its memory between a change and telling of it: it is told all
+// the same, once.
+func TestWhatIsOwedOutlivesRedis(t *testing.T) {
+	s := startServer(t)
+	a, b := startNode(t, s, 1, DefaultLease), startNode(t, s, 2, DefaultLease)
+	arrived := func(n *testNode, member bool, user string) bool {
+		news, err := n.Told.Arrived(t.Context(), room, member, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return news
+	}
+	departed := func(n *testNode, member bool, user string) bool {
+		news, err := n.Told.Departed(t.Context(), room, member, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return news
+	}
+	for i, user := range []string{"left", "told", "stays"} {
+		a.join(t, user, i)
+		if !arrived(a, true, user) {
+			t.Error("an arrival is no news")
+		}
+	}
+	for i, user := range []string{"left", "told"} {
+		if last, err := a.Ledger.Leave(t.Context(), room, user, id(i)); !last || err != nil {
+			t.Fatalf("Leave = %t, %v", last, err)
+		}
+	}
+	if !departed(a, true, "told") {
+		t.Error("a departure is no news")
+	}
+	b.join(t, "came", 7)
+	b.count(t, room, 1)
+	s.kill()
+	eventually(t, "both know", func() bool { return !a.exact() && !b.exact() })
+	if news, err := a.Told.Departed(t.Context(), room, true, "left"); news || err == nil {
+		t.Errorf("Departed = %t, %v while nobody knows", news, err)
+	}
+	s.start()
+	eventually(t, "both are exact again", func() bool { return a.exact() && b.exact() })
+	if !departed(a, true, "left") || departed(b, true, "left") {
+		t.Error("the departure is told twice, or never")
+	}
+	if departed(a, true, "told") {
+		t.Error("a departure is told that was told before")
+	}
+	if !arrived(b, true, "came") || arrived(a, true, "came") || !arrived(b, false, "") {
+		t.Error("an arrival is told twice, or never")
+	}
+	if arrived(a, true, "stays") {
+		t.Error("an arrival is told that was told before")
+	}
+}
+
 // A node that dies between a user's end and telling of it, and one that dies
 // with its users, leave nobody whom receivers take to be there.
 func TestDeadNodeLeavesNobodyTold(t *testing.T) {
