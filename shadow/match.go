@@ -165,23 +165,25 @@ func (m *matcher) arrived(s, a int) {
 	m.again[s]++
 }
 
-// matchDoubtful takes arrivals for the events whose id they carry, altered;
-// but where that event has arrived as it was, and the content is that of one
-// that has not, the id is what was altered.
+// matchDoubtful takes arrivals for the events whose id they carry, altered.
+// But where the content is that of an event that has not arrived, and either
+// of no other event or the one with the id has arrived as it was, the id is
+// what was altered.
 func (m *matcher) matchDoubtful(in *input, doubtful []int) {
 	if len(doubtful) == 0 {
 		return
 	}
-	free := make(map[uint64]bool)
+	free, all := make(map[uint64]int), make(map[uint64]int)
 	for s := range in.slots {
+		all[in.slots[s].key]++
 		if m.first[s] == none {
-			free[in.slots[s].key] = true
+			free[in.slots[s].key]++
 		}
 	}
 	for _, a := range doubtful {
 		x := &in.arrivals[a]
 		s := m.byID[x.id]
-		if in.foreign && m.first[s] != none && free[x.key] {
+		if in.foreign && free[x.key] > 0 && (m.first[s] != none || all[x.key] == 1) {
 			x.id = proxy.EventID{}
 			continue
 		}

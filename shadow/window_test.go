@@ -217,6 +217,17 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 			},
 			want: foretold{Expected: 2, Matched: 1, PayloadDiffers: 1},
 		},
+		"with damaged ids one after the other: each that of the next": {
+			play: func(s *scene) {
+				first, second, third := s.publish(10, "a", "OK"), s.publish(10.1, "b", "OK"), s.publish(10.2, "c", "OK")
+				a, b := *first, *second
+				a.ID, b.ID = second.ID, third.ID
+				s.backend(10.3, &a)
+				s.backend(10.4, &b)
+				s.backend(10.5, third)
+			},
+			want: foretold{Expected: 3, Matched: 3},
+		},
 		"damaged beyond recognition, with neither id nor name": {
 			play: func(s *scene) {
 				s.backend(10.1, s.publish(10, "a", "OK"))
