@@ -18,7 +18,7 @@ import (
 
 // Bounds of a bridge. What does not fit is counted and a gap.
 const (
-	queuedEvents = 4096
+	queuedEvents = maxEntries             // as many as are kept on disk
 	maxBatch     = 10                     // events of one call (vendor documentation: "Channels HTTP API")
 	firstPause   = 100 * time.Millisecond // before a call is made again
 	longestPause = 5 * time.Second
@@ -395,8 +395,8 @@ func (b *bridge) postAll(ctx context.Context, batch []*proxy.Event) {
 }
 
 // post makes one call, again and again where it is sure that the vendor has
-// not done it: it knows no way to tell a second call from a second event.
-// Meanwhile events queue, up to the bound.
+// not done it, and a few times where it is not (doubt.go). Meanwhile events
+// queue, up to the bound.
 func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 	kept := false
 	defer func() {
@@ -406,6 +406,7 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 			b.settle(batch...)
 		}
 	}()
+	doubts := 0
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		app, ok := b.app()
 		if !ok {
@@ -422,10 +423,15 @@ func (b *bridge) post(ctx context.Context, batch []*proxy.Event) {
 		if status == http.StatusLoopDetected {
 			b.relay.circle(b.id, "the upstream says that calls lead back to it: HTTP status 508")
 		}
+		again := undone(status, err)
+		if doubtful(status, err) && doubts < maxDoubts {
+			doubts++
+			again = b.mayRepeat(ctx, batch)
+		}
 		if kept = b.keeps(ctx, status, err); kept {
 			return
 		}
-		if !undone(status, err) || ctx.Err() != nil {
+		if !again || ctx.Err() != nil {
 			for _, ev := range batch {
 				b.relay.lose(ev, "not accepted by the upstream")
 			}

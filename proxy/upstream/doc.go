@@ -35,6 +35,7 @@
 //   - feed.go, bridge.go, tap.go, echoes.go: what is published, both ways
 //   - spool.go, spool_log.go, resend.go: copies for the vendor that outlive the
 //     process
+//   - doubt.go: copies of which it is not known whether the vendor has them
 //   - cached.go: what cache channels keep
 //   - via.go, breaker.go, circles.go: gateways that lead to each other
 //   - tripwire.go: who is still at the vendor after the exit

@@ -127,7 +127,7 @@ func (r *Relay) roundTrip(ctx *fasthttp.RequestCtx, app *proxy.App) (reply, erro
 	}
 	// Not the request's own context, which fasthttp uses again while the
 	// transport may still be writing.
-	calling, cancel := context.WithTimeout(context.Background(), callTimeout)
+	calling, cancel := context.WithTimeout(context.Background(), r.settings.CallWithin)
 	defer cancel()
 	request, err := http.NewRequestWithContext(calling, string(ctx.Method()), base.String(), bytes.NewReader(bytes.Clone(ctx.Request.Body())))
 	if err != nil {
@@ -215,7 +215,7 @@ func (r *Relay) callOnward(ctx context.Context, app *proxy.App, via, method, pat
 		query += "&body_md5=" + protocol.BodyMD5(body)
 	}
 	query += "&auth_signature=" + protocol.Sign(credential.Secret.Reveal(), protocol.RequestString(method, path, protocol.ParseQuery(query)))
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.settings.CallWithin)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, base.String(), bytes.NewReader(body))
 	if err != nil {

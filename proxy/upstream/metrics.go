@@ -15,6 +15,7 @@ type metrics struct {
 	calls      *prometheus.CounterVec
 	lost       *prometheus.CounterVec
 	bridged    *prometheus.CounterVec
+	repeated   *prometheus.CounterVec
 	hooks      *prometheus.CounterVec
 	loops      *prometheus.CounterVec
 	trouble    *prometheus.CounterVec
@@ -38,6 +39,8 @@ func newMetrics() *metrics {
 	}
 	m.bridged = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_bridged_total", Help: "Events brought from here to the upstream (up) and from there to here (down)."}, []string{"app", "direction"})
+	m.repeated = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "offramp_upstream_repeated_total", Help: "Copies that were brought to the upstream once more, as it did not say whether it had taken them."}, []string{"app"})
 	m.hooks = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "offramp_upstream_webhooks_total", Help: "Webhooks of the upstream that came here, by the status they were answered with."}, []string{"app", "status"})
 	m.loops = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -64,7 +67,7 @@ func (m *metrics) closed(app string, code int) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.hooks, m.loops, m.trouble, m.stragglers}
+	return []prometheus.Collector{m.open, m.dials, m.closes, m.bytes, m.calls, m.lost, m.bridged, m.repeated, m.hooks, m.loops, m.trouble, m.stragglers}
 }
 
 var _ prometheus.Collector = (*Relay)(nil)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -63,9 +64,11 @@ type Settings struct {
 	Tap   engine.Tap
 	// LookAtVendor is how often a tripwire looks; 0: every minute.
 	LookAtVendor time.Duration
-	Node         uint64 // random per process; becomes part of event ids
-	PathPrefix   string // as in httpapi.Settings
-	Log          zerolog.Logger
+	// CallWithin is how long the vendor may take to answer a call; 0: 20 s.
+	CallWithin time.Duration
+	Node       uint64 // random per process; becomes part of event ids
+	PathPrefix string // as in httpapi.Settings
+	Log        zerolog.Logger
 }
 
 // Relay serves the apps that are still the vendor's, and passes on everything
@@ -110,6 +113,7 @@ const (
 
 // New returns a relay. It starts nothing.
 func New(s Settings) *Relay {
+	s.CallWithin = cmp.Or(s.CallWithin, callTimeout)
 	r := &Relay{
 		settings: s,
 		metrics:  newMetrics(),

@@ -6,10 +6,6 @@ import (
 	"time"
 )
 
-// resendFor is how old a copy may be that an earlier process has left: after
-// that those who are at the vendor are better off without it.
-const resendFor = 5 * time.Minute
-
 // errNotNeeded ends a bridge that its app no longer needs.
 var errNotNeeded = errors.New("upstream: the app no longer needs its bridge")
 
@@ -20,7 +16,7 @@ var errNotNeeded = errors.New("upstream: the app no longer needs its bridge")
 func (b *bridge) takeUp(now time.Time) {
 	left := b.relay.settings.Feed.of(b.id).leftOver()
 	for _, ev := range left {
-		if now.Sub(ev.At) > resendFor {
+		if now.Sub(ev.At) > copyFor {
 			b.relay.lose(ev, "not brought to the upstream: it waited for too long while the gateway was down")
 			b.settle(ev)
 			continue

@@ -142,6 +142,7 @@ type rig struct {
 	rules   []proxy.Rule
 	hooks   upstream.Hooks // nil: webhooks of the vendor are not served
 	copies  string         // where copies are kept; empty: in memory only
+	calls   time.Duration  // how long a call may take; 0: the default
 }
 
 // open starts both, with the app at that stage in the gateway.
@@ -197,7 +198,7 @@ func (r *rig) startGateway(stage proxy.Stage, up *proxy.Upstream) {
 	}
 	r.gateway, _ = serve(r.t, 2, registry, feed, func(s service) service {
 		r.relay = upstream.New(upstream.Settings{
-			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, Log: zerolog.Nop(), Hooks: r.hooks,
+			Apps: registry, Route: r.router, WebSocket: s.websocket, API: s.api, Engine: s.engine, Feed: feed, Shadow: r.shadow, Node: max(r.node, 2), LookAtVendor: 200 * time.Millisecond, CallWithin: r.calls, Log: zerolog.Nop(), Hooks: r.hooks,
 			Tap: tap.New(tap.Watcher{Name: "test", Sink: r.seen, Kinds: proxy.AllKinds}),
 		})
 		s.websocket, s.relay, s.router = r.relay, r.relay, r.router

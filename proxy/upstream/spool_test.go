@@ -156,7 +156,7 @@ func TestSpoolThatCannotBeWritten(t *testing.T) {
 
 // TestWhatIsTooOldIsNotResent takes up an old copy and a new one.
 func TestWhatIsTooOldIsNotResent(t *testing.T) {
-	dir, now := t.TempDir(), time.Unix(1000, 5).Add(resendFor)
+	dir, now := t.TempDir(), time.Unix(1000, 5).Add(copyFor)
 	s, _ := openAt(t, filepath.Join(dir, "1.copies"))
 	older := copyOf(1, "a", "older")
 	older.At = older.At.Add(-time.Nanosecond)
