@@ -99,8 +99,11 @@ func (p *people) withdraw(g *ghost, channel protocol.ChannelName) {
 	g.end()
 }
 
-// memberData returns the channel_data of a user who is here.
+// memberData returns the channel_data of a user who is here, or about to be.
 func (p *people) memberData(ctx context.Context, user string, channel protocol.ChannelName) string {
+	if data, coming := p.rooms[channel].data[user]; coming {
+		return data
+	}
 	topic := proxy.Topic{App: p.bridge.id, Channel: channel}
 	members, err := p.bridge.relay.settings.Engine.Members(ctx, topic)
 	if err != nil {

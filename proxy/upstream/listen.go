@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -60,29 +61,105 @@ func (t *tap) givenUp(channel protocol.ChannelName) {
 	}
 }
 
-// listen waits until the tap hears a channel that a client is about to join.
-// What it returns is to be called afterwards. On presence channels ghosts
-// listen, who cannot be there before the member is.
-func (b *bridge) listen(channel protocol.ChannelName) (joined func()) {
+// listen waits until a channel is heard that a client is about to join with
+// sub. What it returns is to be called afterwards.
+func (b *bridge) listen(sub protocol.Subscribe, socket protocol.SocketID) (joined func()) {
 	joined = func() {}
-	if k := channel.Kind(); k == protocol.Presence || k == protocol.ServerToUser || !b.shared(channel) {
+	switch k := sub.Channel.Kind(); {
+	case k == protocol.ServerToUser || !b.shared(sub.Channel):
 		return joined
+	case k == protocol.Presence:
+		return b.listenAs(sub, socket)
 	}
-	heard := b.tap.awaits(channel)
+	heard := b.tap.awaits(sub.Channel)
 	if heard == nil {
 		return joined
 	}
-	b.want(channel, true)
+	b.want(sub.Channel, true)
 	select {
 	case <-heard:
 	case <-time.After(listenWithin):
-		b.tap.givenUp(channel)
+		b.tap.givenUp(sub.Channel)
 	}
 	return func() {
-		topic := proxy.Topic{App: b.id, Channel: channel}
+		topic := proxy.Topic{App: b.id, Channel: sub.Channel}
 		if state, err := b.relay.settings.Engine.Channel(context.Background(), topic); err == nil && !state.Occupied {
-			b.want(channel, false) // it was refused
+			b.want(sub.Channel, false) // it was refused
 		}
+	}
+}
+
+// arrival is a user who is about to join a presence channel here.
+type arrival struct {
+	channel protocol.ChannelName
+	socket  protocol.SocketID
+	user    string
+	data    string // channel_data
+	eye     chan *ghost
+}
+
+// listenAs waits until somebody hears a presence channel: the ghost of the
+// first user to join, who for that is shown at the vendor before.
+func (b *bridge) listenAs(sub protocol.Subscribe, socket protocol.SocketID) (joined func()) {
+	joined = func() {}
+	if sub.ChannelData == nil || b.people.eye(sub.Channel) != nil || b.people.late.Load() {
+		return joined
+	}
+	app, ok := b.app()
+	if !ok {
+		return joined
+	}
+	m, err := protocol.DecodeMember(sub.Channel, *sub.ChannelData, app.Limits.PresenceUserInfoBytes)
+	if err != nil {
+		return joined // the engine says why
+	}
+	a := &arrival{sub.Channel, socket, m.UserID, *sub.ChannelData, make(chan *ghost, 1)}
+	late := time.After(listenWithin)
+	select {
+	case b.people.coming <- a:
+	case <-late:
+		return joined
+	}
+	select {
+	case eye := <-a.eye:
+		b.people.hear(eye, a.channel, late)
+	case <-late:
+	}
+	return func() { b.people.came(a) }
+}
+
+// hear waits until a ghost hears a channel.
+func (p *people) hear(eye *ghost, channel protocol.ChannelName, late <-chan time.Time) {
+	if eye == nil {
+		return
+	}
+	heard := eye.tap.awaits(channel)
+	if heard == nil {
+		return
+	}
+	select {
+	case <-heard:
+	case <-late:
+		eye.tap.givenUp(channel)
+		p.late.Store(true)
+	}
+}
+
+// expect takes somebody for a member who is about to be one.
+func (p *people) expect(ctx context.Context, a *arrival) {
+	topic := proxy.Topic{App: p.bridge.id, Channel: a.channel}
+	p.moved(proxy.Record{Kind: proxy.KindSubscribed, Topic: topic, Socket: a.socket, UserID: a.user})
+	p.rooms[a.channel].data[a.user] = a.data
+	p.settle(ctx, a.channel)
+	a.eye <- p.eye(a.channel)
+}
+
+// came notes that somebody who was expected is a member, or was refused.
+func (p *people) came(a *arrival) {
+	topic := proxy.Topic{App: p.bridge.id, Channel: a.channel}
+	members, err := p.bridge.relay.settings.Engine.Members(context.Background(), topic)
+	if err == nil && !slices.ContainsFunc(members, func(m protocol.Member) bool { return m.UserID == a.user }) {
+		p.take(proxy.Record{Kind: proxy.KindUnsubscribed, Topic: topic, Socket: a.socket, UserID: a.user})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // TestAConfirmedClientHearsBothSides: what is published straight at the vendor
@@ -21,6 +22,38 @@ func TestAConfirmedClientHearsBothSides(t *testing.T) {
 		publish(t, r.vendor.addr, channel, "e", fmt.Sprint(i))
 		c.only("e", fmt.Sprint(i))
 	}
+}
+
+// TestAConfirmedMemberHearsBothSides: the same on presence channels, also for
+// what the vendor's clients say, and with the user's info at both sides.
+func TestAConfirmedMemberHearsBothSides(t *testing.T) {
+	r := open(t, proxy.StageCutover)
+	c, there := dial(t, r.gateway.addr, query), dial(t, r.vendor.addr, query)
+	c.subscribe("warm", "")
+	eventually(t, "the bridge is open", func() bool { return r.vendor.state("warm").Occupied })
+	for i := range 30 {
+		channel := fmt.Sprint("presence-", i)
+		there.subscribe(channel, "2")
+		c.subscribe(channel, "1")
+		publish(t, r.vendor.addr, channel, "e", fmt.Sprint(i))
+		c.only("e", fmt.Sprint(i))
+		if i < 5 { // the vendor takes no more than 10 in a second
+			there.send(fmt.Sprintf(`{"event":"client-e","channel":%q,"data":"%d"}`, channel, i))
+			c.only("client-e", fmt.Sprint(i))
+		}
+	}
+	c.send(c.subscription("presence-no", "") + " ") // refused: it has no user
+	c.await("pusher:error")
+	c.ws.Close()
+	eventually(t, "nobody is shown at the vendor any more", func() bool {
+		for i := range 30 {
+			members, err := r.vendor.engine.Members(t.Context(), proxy.Topic{App: "1", Channel: protocol.ChannelName(fmt.Sprint("presence-", i))})
+			if err != nil || len(members) != 1 {
+				return false
+			}
+		}
+		return !r.vendor.state("presence-no").Occupied
+	})
 }
 
 // TestAClientDoesNotWaitForAVendorThatIsAway: one waits once, for a second,

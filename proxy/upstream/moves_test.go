@@ -10,6 +10,7 @@ import (
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/apps"
+	"github.com/offramp/offramp/proxy/route"
 )
 
 // slowAPI is the way to a vendor's HTTP API, on which calls and answers can be
@@ -123,4 +124,42 @@ func TestACallDuringWhichTheTapComes(t *testing.T) {
 	<-published
 	publish(t, r.gateway.addr, "x", "end", "2")
 	c.only("end", "2")
+}
+
+// TestAMoveSendsNoGhostsAway: users of the vendor stay members here while
+// other channels are moved.
+func TestAMoveSendsNoGhostsAway(t *testing.T) {
+	r := open(t, proxy.StageMirror)
+	canary := func(channels string, percent int) {
+		t.Helper()
+		q := route.Request{App: "1", Channels: channels, Stage: proxy.StageCanary, Percent: percent, Who: "test"}
+		if _, err := r.router.Set(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	canary("presence-*", 100)
+	here, there := dial(t, r.gateway.addr, query), dial(t, r.vendor.addr, query)
+	there.subscribe("presence-room", "2")
+	here.subscribe("presence-room", "1")
+	eventually(t, "a ghost", func() bool {
+		members, err := r.gateway.engine.Members(t.Context(), proxy.Topic{App: "1", Channel: "presence-room"})
+		return err == nil && len(members) == 2
+	})
+	there.await("pusher_internal:member_added")
+	for percent := range 20 {
+		canary("other-*", percent+1)
+		time.Sleep(10 * time.Millisecond)
+	}
+	publish(t, r.gateway.addr, "presence-room", "end", "1")
+	for _, c := range []*client{here, there} {
+		for name := ""; name != "end"; {
+			f, err := c.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name = f.Get("event").String(); name == "pusher_internal:member_removed" {
+				t.Fatalf("got %s", f.Raw)
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -33,6 +34,8 @@ type people struct {
 	joins  chan proxy.Record // of sockets here, ghosts among them
 	news   chan ghostNews
 	nudged chan struct{} // a ghost here has ended
+	coming chan *arrival // users who are about to join
+	late   atomic.Bool   // somebody has waited in vain, and nothing was confirmed since
 
 	// Owned by run.
 	rooms map[protocol.ChannelName]*shared
@@ -49,6 +52,7 @@ type shared struct {
 	sockets map[protocol.SocketID]string // of users who are really here
 	ghosts  map[string]*ghostHere        // users of the vendor, by id
 	leaving map[string]time.Time         // users who left here, until when that may take
+	data    map[string]string            // channel_data of users who are about to join
 	// open is set once somebody was at the vendor. From then on all users are
 	// shown there: whether one of them is there as well can no longer be told.
 	open bool
@@ -64,7 +68,7 @@ func (s *shared) users() map[string]bool {
 
 func newPeople(b *bridge) *people {
 	return &people{
-		bridge: b, joins: make(chan proxy.Record, queuedJoins), news: make(chan ghostNews), nudged: make(chan struct{}, 1),
+		bridge: b, joins: make(chan proxy.Record, queuedJoins), news: make(chan ghostNews), nudged: make(chan struct{}, 1), coming: make(chan *arrival),
 		rooms: make(map[protocol.ChannelName]*shared), there: make(map[string]*ghost),
 		here: make(map[protocol.SocketID]protocol.ChannelName), eyes: make(map[protocol.ChannelName]*ghost), says: make(map[string]*ghost),
 	}
@@ -97,6 +101,8 @@ func (p *people) run(ctx context.Context) {
 			p.settle(ctx, n.frame.channel)
 		case <-p.nudged:
 			p.settleAll(ctx)
+		case a := <-p.coming:
+			p.expect(ctx, a)
 		case <-later.C:
 			p.settleAll(ctx)
 			later.Reset(settleAfter)
@@ -137,11 +143,14 @@ func (p *people) moved(rec proxy.Record) {
 	}
 	room := p.rooms[rec.Topic.Channel]
 	if room == nil {
-		room = &shared{sockets: map[protocol.SocketID]string{}, ghosts: map[string]*ghostHere{}, leaving: map[string]time.Time{}}
+		room = &shared{
+			sockets: map[protocol.SocketID]string{}, ghosts: map[string]*ghostHere{}, leaving: map[string]time.Time{}, data: map[string]string{},
+		}
 		p.rooms[rec.Topic.Channel] = room
 	}
 	if rec.Kind == proxy.KindSubscribed {
 		room.sockets[rec.Socket] = rec.UserID
+		delete(room.data, rec.UserID)
 		delete(room.leaving, rec.UserID)
 		return
 	}
@@ -154,6 +163,7 @@ func (p *people) learn(ctx context.Context, n ghostNews) {
 	seen := n.ghost.sees[n.frame.channel]
 	switch n.frame.event {
 	case "pusher_internal:subscription_succeeded":
+		p.late.Store(false)
 		n.ghost.sees[n.frame.channel] = membersOf(n.frame)
 	case "pusher_internal:member_added":
 		if member := gjson.ParseBytes(n.frame.content()); seen != nil {

@@ -104,7 +104,7 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 		return
 	}
 	if c.choose(sub) == proxy.LegEngine {
-		c.join(sub.Channel, frame)
+		c.join(sub, frame)
 		return
 	}
 	c.relay.settings.Feed.caughtUp(c.app.ID)
@@ -115,10 +115,10 @@ func (c *terminated) subscribe(frame []byte, f protocol.Frame) {
 
 // join subscribes the client to a channel of the engine, where it is to be
 // given what it has not been given by the vendor.
-func (c *terminated) join(channel protocol.ChannelName, frame []byte) {
+func (c *terminated) join(sub protocol.Subscribe, frame []byte) {
 	joined := func() {}
 	if b := c.relay.awaitBridge(c.relay.current(c.app)); b != nil {
-		joined = b.listen(channel)
+		joined = b.listen(sub, c.conn.SocketID())
 	}
 	c.relay.level(context.Background(), c.app.ID, false)
 	c.conn.Handle(frame)
@@ -212,7 +212,7 @@ func (c *terminated) known(user string) {
 	}
 	c.mu.Unlock()
 	for _, sub := range moved {
-		c.join(sub.Channel, subscribeFrame(c.app, c.conn.SocketID(), sub))
+		c.join(sub, subscribeFrame(c.app, c.conn.SocketID(), sub))
 		c.write(unsubscribeFrame(sub.Channel))
 	}
 }
