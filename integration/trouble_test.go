@@ -13,7 +13,8 @@ import (
 // and the vendor, at stages at which each of them serves clients. Everybody
 // comes back by themselves, sees the same members, and gets nothing twice.
 func TestTroubleOnTheWay(t *testing.T) {
-	for _, at := range []string{"observe", "mirror", "cutover"} {
+	for _, to := range [][]string{{"observe"}, {"mirror"}, {"canary", "--percent", "50"}, {"cutover"}} {
+		at := to[0]
 		t.Run(at, func(t *testing.T) {
 			t.Parallel()
 			d := newDrill(t, offrampPeer)
@@ -22,14 +23,18 @@ func TestTroubleOnTheWay(t *testing.T) {
 			d.here("ann")
 			d.here("bob")
 			if at != "observe" {
-				stage(t, d.gateway, "set", "--force", at)
+				stage(t, d.gateway, append([]string{"set", "--force"}, to...)...)
 			}
 			d.load.start(20 * time.Millisecond)
 			d.flows(users...)
 			d.together(users...)
+			long := time.Second
+			if at == "cutover" { // where nobody has to reconnect for it
+				long = 30 * time.Second
+			}
 			cut := func() {
 				d.line.set(true)
-				time.Sleep(time.Second)
+				time.Sleep(long)
 				d.line.set(false)
 			}
 			// A pusher-js that finds nobody tries again after 15 seconds: those of
@@ -49,7 +54,7 @@ func TestTroubleOnTheWay(t *testing.T) {
 				began := time.Now()
 				d.flows(users...)
 				d.together(users...)
-				t.Logf("over %v after its end", time.Since(began).Round(time.Millisecond))
+				t.Logf("over %v after its end, at %s", time.Since(began).Round(time.Millisecond), at)
 				over()
 				time.Sleep(3 * between)
 			}
@@ -60,18 +65,51 @@ func TestTroubleOnTheWay(t *testing.T) {
 	}
 }
 
+// TestGatewayKilledAfterTheExit: it comes back without the vendor, serves its
+// own clients, and the exit can still be taken back.
+func TestGatewayKilledAfterTheExit(t *testing.T) {
+	t.Parallel()
+	d := newDrill(t, offrampPeer)
+	d.there("straggler")
+	d.here("ann")
+	d.here("bob")
+	stage(t, d.gateway, "set", "--force", "cutover")
+	d.load.start(20 * time.Millisecond)
+	d.flows("ann", "bob", "straggler")
+	over := d.load.excuse("")
+	stage(t, d.gateway, "set", "--force", "exited")
+	d.gateway.Kill(t)
+	time.Sleep(time.Second)
+	d.gateway.Run(t)
+	d.flow("g", "ann", "bob")
+	d.flow("v", "straggler")
+	stage(t, d.gateway, "rollback")
+	d.flows("ann", "bob", "straggler")
+	d.together("ann", "bob", "straggler")
+	over()
+	time.Sleep(3 * between)
+	d.load.end()
+	d.load.check(t)
+	d.fleet.closeCodes()
+}
+
 // flows waits until clients get what is published from now on at either side.
 func (d *drill) flows(users ...string) {
 	d.t.Helper()
+	d.flow("g", users...)
+	d.flow("v", users...)
+}
+
+// flow waits until clients get an event that is published from now on.
+func (d *drill) flow(event string, users ...string) {
+	d.t.Helper()
 	from := len(d.fleet.all())
 	for _, user := range users {
-		for _, event := range []string{"g", "v"} {
-			within(d.t, fmt.Sprintf("%s gets %s again", user, event), func() bool {
-				return slices.ContainsFunc(d.fleet.all()[from:], func(h happening) bool {
-					return h.ID == user && h.What == "event" && h.Name == event
-				})
+		within(d.t, fmt.Sprintf("%s gets %s again", user, event), func() bool {
+			return slices.ContainsFunc(d.fleet.all()[from:], func(h happening) bool {
+				return h.ID == user && h.What == "event" && h.Name == event
 			})
-		}
+		})
 	}
 }
 
