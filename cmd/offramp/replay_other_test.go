@@ -118,6 +118,9 @@ func TestTheCommandOfAnyExhibitPlaysItAgain(t *testing.T) {
 			t.Errorf("%q can be read in the report", secret)
 		}
 	}
+	if out, problems, code := execute(t.Context(), "", "report", "verify", path); code != exitOK || !strings.Contains(out, "observe=-1") {
+		t.Errorf("report verify: exit status %d, %s%s, want that it holds, and the gate that is not the default", code, out, problems)
+	}
 	r, err := readReport(path)
 	if err != nil {
 		t.Fatal(err)

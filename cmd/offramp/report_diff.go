@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,14 @@ Exit status: 0 it is what the report says, 1 it is not, 3 the file cannot be rea
 			if err := report.Verify(r); err != nil {
 				return err
 			}
+			changed, err := r.ChangedGates()
+			if err != nil {
+				return withCode(exitTool, err)
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the verdict %s follows from its cells\n", args[0], r.Verdict.State)
+			if err == nil && len(changed) > 0 {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "by gates that are not the defaults: %s\n", strings.Join(changed, ", "))
+			}
 			return err
 		},
 	}

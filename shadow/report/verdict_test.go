@@ -304,6 +304,11 @@ func TestVerify(t *testing.T) {
 		"a payload was smoothed":       {func(r *Report) { r.Pairs[0].Cells[1].Payload.Real = 0 }, "payload"},
 		"structures were called alike": {func(r *Report) { r.Pairs[0].Structures[0].Differs = false }, "contrary"},
 		"webhooks were accepted":       {func(r *Report) { r.Pairs[0].Webhooks[0].Accepted = 99 }, "accepted"},
+		"a reason was played down":     {func(r *Report) { r.Verdict.Reasons[1].Observed = 1e-6 }, "of gate loss it says 1e-06"},
+		"a limit was raised":           {func(r *Report) { r.Verdict.Reasons[1].Limit = 1 }, "with the limit 1,"},
+		"a wait was shortened":         {func(r *Report) { r.Verdict.Insufficient[0].Need = 1 }, "it has 0 of 1"},
+		"a cell's bound was lowered":   {func(r *Report) { v := 1e-9; r.Pairs[0].Cells[0].Loss.DiffUpper95 = &v }, "bounded by 1e-09"},
+		"the timeline was smoothed":    {func(r *Report) { r.Pairs[0].Timeline[0].Missing = 0 }, "timeline"},
 		"the bound was embellished":    {func(r *Report) { v := 1e-9; r.Pairs[0].Total.Loss.DiffUpper95 = &v }, "bounded by"},
 	}
 	for name, tc := range tests {
@@ -412,5 +417,20 @@ func TestRulesCanBeTakenBack(t *testing.T) {
 	}
 	if r.Accept(nil); !reflect.DeepEqual(r, bare) {
 		t.Errorf("without the rule again: %s, want the report as it was: %s", r.Verdict.State, bare.Verdict.State)
+	}
+}
+
+func TestGatesThatAreNotTheDefaultsAreNamed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		gates Gates
+		want  []string
+	}{
+		"the defaults":     {want: []string{}},
+		"two were changed": {gates: Gates{Loss: 1, Hold: 1}, want: []string{"hold=1", "loss=1"}},
+	} {
+		got, err := Build(clean(), tc.gates, Meta{}).ChangedGates()
+		if err != nil || !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, %v, want %v", name, got, err, tc.want)
+		}
 	}
 }

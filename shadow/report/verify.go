@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,7 +14,7 @@ import (
 func Verify(r *Report) error {
 	for i := range r.Pairs {
 		p := &r.Pairs[i]
-		if err := errors.Join(verifyTotal(p), verifyFacets(p)); err != nil {
+		if err := errors.Join(verifyTotal(p), verifyCells(p), verifyFacets(p)); err != nil {
 			return fmt.Errorf("verify report: %s → %s: %w", p.Reference, p.Candidate, err)
 		}
 	}
@@ -23,6 +24,70 @@ func Verify(r *Report) error {
 	}
 	if !slices.Equal(gatesOf(want), gatesOf(r.Verdict)) {
 		return fmt.Errorf("verify report: it names the gates %v, its cells say %v", gatesOf(r.Verdict), gatesOf(want))
+	}
+	for i, x := range r.Verdict.Reasons {
+		if w := want.Reasons[i]; x.Rule != w.Rule || !agree(x.Observed, w.Observed) || !agree(x.Limit, w.Limit) {
+			return fmt.Errorf("verify report: of gate %s it says %g on %s with the limit %g, its cells say %g on %s with %g",
+				x.Gate, x.Observed, x.Rule, x.Limit, w.Observed, w.Rule, w.Limit)
+		}
+	}
+	for i, x := range r.Verdict.Insufficient {
+		if w := want.Insufficient[i]; x.Rule != w.Rule || !agree(x.Have, w.Have) || !agree(x.Need, w.Need) || x.ETA != w.ETA {
+			return fmt.Errorf("verify report: of gate %s it says that it has %g of %g, its cells say %g of %g", x.Gate, x.Have, x.Need, w.Have, w.Need)
+		}
+	}
+	return nil
+}
+
+// ChangedGates lists the gates that are not the defaults, as name=value, in
+// order. Whoever reads a verdict should know that they were.
+func (r *Report) ChangedGates() ([]string, error) {
+	values := func(g Gates) (map[string]any, error) {
+		text, err := json.Marshal(g)
+		if err != nil {
+			return nil, fmt.Errorf("compare gates: %w", err)
+		}
+		var v map[string]any
+		return v, json.Unmarshal(text, &v)
+	}
+	have, err := values(r.Gates)
+	if err != nil {
+		return nil, err
+	}
+	usual, err := values(DefaultGates())
+	if err != nil {
+		return nil, err
+	}
+	changed := []string{}
+	for name, v := range have {
+		if v != usual[name] {
+			changed = append(changed, fmt.Sprintf("%s=%v", name, v))
+		}
+	}
+	slices.Sort(changed)
+	return changed, nil
+}
+
+// verifyCells checks that the events of every cell add up, that its bound
+// follows from its counts, and that the timeline holds all of them.
+func verifyCells(p *Pair) error {
+	for i := range p.Cells {
+		c := &p.Cells[i]
+		name := c.Pattern + " " + c.Event
+		if sum := c.Matched + c.Missing + c.PayloadDiffers; sum != c.Expected {
+			return fmt.Errorf("%s: matched, missing and altered are %d events, %d are expected", name, sum, c.Expected)
+		}
+		want := boundLoss(c.Expected, c.Missing, c.Loss.ReferenceMissing, c.Loss.Clusters)
+		if got := c.Loss; !agree(got.Candidate, want.Candidate) || !agree(bound(got), bound(want)) {
+			return fmt.Errorf("%s: its loss is %g, bounded by %g, its counts say %g, by %g", name, got.Candidate, bound(got), want.Candidate, bound(want))
+		}
+	}
+	var expected, missing int64
+	for i := range p.Timeline {
+		expected, missing = expected+p.Timeline[i].Expected, missing+p.Timeline[i].Missing
+	}
+	if expected != p.Total.Expected || missing != p.Total.Missing {
+		return fmt.Errorf("the timeline holds %d events and %d missing ones, the total %d and %d", expected, missing, p.Total.Expected, p.Total.Missing)
 	}
 	return nil
 }
