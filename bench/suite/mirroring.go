@@ -55,6 +55,7 @@ func mirroringCases() []benchCase {
 	costs := func(name string, l bench.Load) benchCase {
 		return benchCase{name: name, load: l, servers: well, metrics: throughput, bars: []bar{
 			atLeast(deliveries, 0.9, offramp).of(mirrored), atLeast(deliveries, 0.9, offramp).of(shadowed),
+			atMost(cpu, 1.1, offramp).of(mirrored), atMost(cpu, 1.1, offramp).of(shadowed),
 		}}
 	}
 	harm := benchCase{
@@ -70,6 +71,7 @@ func mirroringCases() []benchCase {
 		{
 			name: "backend-publish", load: with("publish", nil), servers: well, metrics: []metric{events, p50, p99, cpu}, bars: []bar{
 				atLeast(events, 0.9, offramp).of(mirrored), atLeast(events, 0.9, offramp).of(shadowed),
+				atMost(cpu, 1.1, offramp).of(mirrored), atMost(cpu, 1.1, offramp).of(shadowed),
 			},
 		},
 		harm,
