@@ -133,7 +133,7 @@ func subjectOfRecord(r proxy.Record) (s subject, ok bool) {
 func (o *Outbox) move(p *plan, s subject, it item) {
 	r := it.Record
 	leg := legOf(r)
-	if leg == onVendor && o.truth.vendor.stale(s, r.From, r.At) {
+	if leg == onVendor && !o.truth.shared && o.truth.vendor.stale(s, r.From, r.At) {
 		return
 	}
 	switch {

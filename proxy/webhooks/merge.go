@@ -83,11 +83,21 @@ func (o *Outbox) Merge(ctx context.Context, events []proxy.Record) error {
 }
 
 func (o *Outbox) takeIn(ctx context.Context, events []proxy.Record, passed bool) error {
-	items := make([]item, 0, len(events))
+	wanted := make([]proxy.Record, 0, len(events))
 	for _, r := range events {
 		if app, ok := o.settings.Apps.ByID(r.Topic.App); ok && wants(app, r.Kind) {
-			items = append(items, item{Record: r, passed: passed})
+			wanted = append(wanted, r)
 		}
+	}
+	if o.settings.Told != nil {
+		var err error
+		if wanted, err = o.freshShared(ctx, wanted); err != nil {
+			return err
+		}
+	}
+	items := make([]item, len(wanted))
+	for i, r := range wanted {
+		items[i] = item{Record: r, passed: passed}
 	}
 	return o.insert(ctx, items...)
 }
@@ -127,6 +137,9 @@ type snapshot struct {
 // of an app is taken for what receivers know already: the upstream has told
 // them, before it told us.
 func (o *Outbox) Adopt(ctx context.Context, app string, asked time.Time, occupied []protocol.ChannelName, members map[protocol.ChannelName][]string) error {
+	if o.settings.Told != nil {
+		return o.adoptShared(ctx, &snapshot{app, asked, occupied, members})
+	}
 	return o.insert(ctx, item{
 		Record:   proxy.Record{At: time.Now(), Leg: proxy.LegVendor, Topic: proxy.Topic{App: app}},
 		snapshot: &snapshot{app, asked, occupied, members},
@@ -136,9 +149,6 @@ func (o *Outbox) Adopt(ctx context.Context, app string, asked time.Time, occupie
 // adopt makes the upstream's side of an app what a snapshot says, except where
 // the upstream has told of something since.
 func (o *Outbox) adopt(p *plan, at time.Time, snap *snapshot) {
-	if o.truth.shared {
-		return
-	}
 	there := snap.subjects(func(k proxy.Kind) bool {
 		app, ok := o.settings.Apps.ByID(snap.app)
 		return ok && wants(app, k)
@@ -200,8 +210,11 @@ func (t *truth) on(app string, leg legs) (all []subject) {
 			all = append(all, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b subject) int {
-		return cmp.Or(-cmp.Compare(a.topic.Channel, b.topic.Channel), bytes.Compare(b.key(), a.key()))
-	})
+	slices.SortFunc(all, membersFirst)
 	return all
+}
+
+// membersFirst orders subjects so that a channel comes after its members.
+func membersFirst(a, b subject) int {
+	return cmp.Or(-cmp.Compare(a.topic.Channel, b.topic.Channel), bytes.Compare(b.key(), a.key()))
 }

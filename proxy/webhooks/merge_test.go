@@ -66,6 +66,10 @@ func TestMerge(t *testing.T) {
 	for name, tc := range map[string]struct {
 		steps []func(*rig)
 		want  []string
+		// shared is what is told beside other nodes, where that differs; alone
+		// says that nodes know nothing of it.
+		shared []string
+		alone  bool
 	}{
 		"a tap at the vendor follows the engine's subscribers": {
 			[]func(*rig){
@@ -73,6 +77,7 @@ func TestMerge(t *testing.T) {
 				engine(vacated("1", "x")), after(3500 * time.Millisecond), vendor(vacated("1", "x")),
 			},
 			[]string{"channel_occupied x", "channel_vacated x"},
+			nil, false,
 		},
 		"the tap's departure comes after receivers were told": {
 			[]func(*rig){
@@ -80,6 +85,7 @@ func TestMerge(t *testing.T) {
 				engine(vacated("1", "x")), after(9 * time.Second), vendor(vacated("1", "x")), after(9 * time.Second), vendor(vacated("1", "x")),
 			},
 			[]string{"channel_occupied x", "channel_vacated x"},
+			nil, false,
 		},
 		"a tap whose arrival was never heard of leaves": {
 			[]func(*rig){
@@ -87,6 +93,7 @@ func TestMerge(t *testing.T) {
 				engine(occupied("1", "x")), after(time.Second), engine(vacated("1", "x")), after(4 * time.Second), vendor(vacated("1", "x")),
 			},
 			[]string{"channel_occupied y", "channel_occupied x", "channel_vacated x"},
+			nil, false,
 		},
 		"a straggler stays at the vendor": {
 			[]func(*rig){
@@ -94,6 +101,7 @@ func TestMerge(t *testing.T) {
 				engine(occupied("1", "x")), after(time.Hour), vendor(vacated("1", "x")), after(time.Hour), engine(vacated("1", "x")),
 			},
 			[]string{"channel_occupied x", "channel_vacated x"},
+			nil, false,
 		},
 		"a client moves, without the vendor's patience": {
 			[]func(*rig){
@@ -102,6 +110,7 @@ func TestMerge(t *testing.T) {
 				engine(left("1", room, "7"), vacated("1", room)), after(time.Second), vendor(occupied("1", room), added("1", room, "7")),
 			},
 			[]string{"channel_occupied " + room, "member_added " + room},
+			nil, false,
 		},
 		"a user is there as long as on either side": {
 			[]func(*rig){
@@ -109,6 +118,7 @@ func TestMerge(t *testing.T) {
 				engine(left("1", room, "7")), after(time.Minute), vendor(left("1", room, "7")),
 			},
 			[]string{"member_added " + room, "member_added " + room, "member_removed " + room},
+			nil, false,
 		},
 		"the vendor's webhooks overtake each other": {
 			[]func(*rig){
@@ -116,6 +126,7 @@ func TestMerge(t *testing.T) {
 				vendor(occupied("1", "y")), late(time.Second, vacated("1", "y")),
 			},
 			[]string{"channel_vacated x", "channel_occupied y"},
+			[]string{"channel_occupied y"}, false, // nobody was told that x is occupied
 		},
 		"what the vendor has is there after a restart, what the engine had is not": {
 			[]func(*rig){
@@ -123,6 +134,7 @@ func TestMerge(t *testing.T) {
 				after(time.Second), (*rig).restart, after(time.Minute), vendor(vacated("1", "x")),
 			},
 			[]string{"channel_occupied x", "channel_occupied y", "channel_occupied z", "channel_vacated y", "channel_vacated z", "channel_vacated x"},
+			nil, true,
 		},
 		"counts are the sum": {
 			[]func(*rig){
@@ -132,6 +144,7 @@ func TestMerge(t *testing.T) {
 				engine(proxy.Record{Kind: proxy.KindSubscriptionCount, Topic: topic("1", "x"), Count: 0}),
 			},
 			[]string{"subscription_count x 2", "subscription_count x 5", "subscription_count x 3"},
+			nil, true,
 		},
 		"one cache miss, seen by the tap as well": {
 			[]func(*rig){
@@ -139,6 +152,7 @@ func TestMerge(t *testing.T) {
 				vendor(proxy.Record{Kind: proxy.KindCacheMiss, Topic: topic("1", "cache-x")}),
 			},
 			[]string{"cache_miss cache-x"},
+			nil, false,
 		},
 		"the first snapshot is known, and later ones make up for losses": {
 			[]func(*rig){
@@ -146,30 +160,48 @@ func TestMerge(t *testing.T) {
 				engine(vacated("1", "x")), after(time.Minute), snapshotOf("x"),
 			},
 			[]string{"channel_occupied lost", "channel_vacated lost", "member_removed " + room, "channel_vacated " + room},
+			nil, false,
 		},
 		"a snapshot does not know what was heard since it was asked for": {
 			[]func(*rig){
 				snapshotOf(), vendor(occupied("1", "x")), snapshotOf(), after(time.Minute), snapshotOf(),
 			},
 			[]string{"channel_occupied x", "channel_vacated x"},
+			nil, false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t, newApp("1", everything("http://app.example/hooks")))
-				var got []string
-				for _, step := range tc.steps {
-					step(r)
-					got = append(got, described(r.got())...)
-				}
-				time.Sleep(time.Minute)
-				if got = append(got, described(r.got())...); !slices.Equal(byChannel(got), byChannel(tc.want)) {
-					t.Errorf("told %q, want %q", got, tc.want)
-				}
-				r.stop()
+				toldAfter(t, newRig(t, newApp("1", everything("http://app.example/hooks"))), tc.steps, tc.want)
+			})
+			if tc.alone {
+				return
+			}
+			want := tc.want
+			if tc.shared != nil {
+				want = tc.shared
+			}
+			synctest.Test(t, func(t *testing.T) {
+				toldAfter(t, newSharedRig(t, newApp("1", everything("http://app.example/hooks"))), tc.steps, want)
 			})
 		})
 	}
+}
+
+// toldAfter takes steps, and compares what the receiver was told with what it
+// is to be told.
+func toldAfter(t *testing.T, r *rig, steps []func(*rig), want []string) {
+	t.Helper()
+	var got []string
+	for _, step := range steps {
+		step(r)
+		got = append(got, described(r.got())...)
+	}
+	time.Sleep(time.Minute)
+	if got = append(got, described(r.got())...); !slices.Equal(byChannel(got), byChannel(want)) {
+		t.Errorf("told %q, want %q (shared: %t)", got, want, r.shared != nil)
+	}
+	r.stop()
 }
 
 // byChannel sorts what was told by channel, each one's in its order: requests

@@ -36,7 +36,8 @@ type rig struct {
 	receiver *fakeReceiver
 	outbox   *Outbox
 	settings Settings
-	stop     func() // ends Run and waits
+	stop     func()      // ends Run and waits
+	shared   *memoryTold // nil: there are no other nodes
 }
 
 func newApp(id string, hooks ...proxy.Webhook) *proxy.App {
@@ -74,6 +75,17 @@ func newRig(t *testing.T, all ...*proxy.App) *rig {
 	return r
 }
 
+// newSharedRig returns a rig that shares with other nodes what it tells.
+func newSharedRig(t *testing.T, all ...*proxy.App) *rig {
+	t.Helper()
+	r := newRig(t, all...)
+	r.stop()
+	r.shared = newMemoryTold()
+	r.settings.Told = r.shared
+	r.start()
+	return r
+}
+
 // start opens the outbox and runs it.
 func (r *rig) start() {
 	r.t.Helper()
@@ -107,6 +119,9 @@ func (r *rig) offer(records ...proxy.Record) {
 		record.Leg = proxy.LegEngine
 		if record.At.IsZero() {
 			record.At = time.Now()
+		}
+		if r.shared != nil {
+			r.shared.happen(record)
 		}
 		if !r.outbox.Offer(record) {
 			r.t.Errorf("Offer(%s on %s) = false", record.Kind, record.Topic)

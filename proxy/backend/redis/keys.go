@@ -24,6 +24,8 @@ import (
 //	<bucket>k:<channel>  the event that a cache channel keeps
 //	<bucket>l            stream of the events of the last while
 //	<bucket>z            hash: how much was added to it, and where it is cut
+//	<bucket>v            hash of what the upstream says is there, and since when
+//	<bucket>v:<entry>    when the upstream last spoke of it
 //	<bucket>w            set of what webhook receivers were told to be there
 //	<bucket>q:<call>     what was answered when that was changed
 //	<bucket>r            when the app's share of publishes is whole again
