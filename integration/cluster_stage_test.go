@@ -86,6 +86,23 @@ func TestAStageIsOneOnAllNodes(t *testing.T) {
 		t.Errorf("a node that is ready again is at %s, after %d moves", s.Stage, len(s.History))
 	}
 
+	// One node is given another configuration, and then both.
+	differs := func(node int) bool {
+		ready, status := adminGet(t, nodes[node], "/ready")
+		return status == http.StatusOK && strings.Contains(ready, "other nodes are at other stages") && strings.Contains(ready, nodes[1-node].Addr)
+	}
+	rewrite(t, nodes[0], "stage: observe", "stage: mirror")
+	patiently(t, "both nodes say that they differ", func() bool { return differs(0) && differs(1) })
+	rewrite(t, nodes[1], "stage: observe", "stage: mirror")
+	patiently(t, "both nodes agree", func() bool {
+		metrics, _ := adminGet(t, nodes[0], "/metrics")
+		return !differs(0) && !differs(1) && strings.Contains(metrics, "offramp_stage_disagreeing_nodes 0")
+	})
+	for _, g := range nodes {
+		rewrite(t, g, "stage: mirror", "stage: observe")
+	}
+	all("shadow", 3)
+
 	redis.kill()
 	out, status := run(t, "stage", "set", "observe", "--admin", "http://"+nodes[0].Admin)
 	if status != 3 || !strings.Contains(out, "nothing can be moved now") {

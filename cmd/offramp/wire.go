@@ -60,6 +60,7 @@ type gateway struct {
 	host       *host.Host
 	cluster    *redis.Backend // the other nodes; nil: there are none
 	peers      *redis.Peers   // how they talk to each other; nil likewise
+	agreement  agreement      // where they are
 	leaving    atomic.Bool    // it is not ready, as it is about to end
 	sendAway   chan func(context.Context, time.Duration) error
 	engine     *engine.Engine
@@ -183,8 +184,10 @@ func newGateway(config *configs.Config, o gatewayOptions) (made *gateway, err er
 		}
 	}
 	if g.cluster != nil {
-		if err = g.metrics.Register(g.cluster); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
+		for _, c := range []prometheus.Collector{g.cluster, g.newStageMetric()} {
+			if err = g.metrics.Register(c); err != nil {
+				return nil, fmt.Errorf("register metrics: %w", err)
+			}
 		}
 	}
 	g.admin = g.newAdmin()

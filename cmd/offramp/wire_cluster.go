@@ -95,5 +95,5 @@ func (g *gateway) clusterParts() []func(context.Context) error {
 	if g.cluster == nil {
 		return nil
 	}
-	return []func(context.Context) error{g.cluster.Ledger.Run, g.peers.Run, g.tellAway}
+	return []func(context.Context) error{g.cluster.Ledger.Run, g.peers.Run, g.tellStages, g.tellAway}
 }

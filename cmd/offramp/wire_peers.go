@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/offramp/offramp/proxy/backend/redis"
 )
@@ -38,5 +40,7 @@ func (g *gateway) tellMoved(ctx context.Context) {
 func (g *gateway) noticed(text string) {
 	if text == movedNotice {
 		g.router.Look()
+	} else if said, is := strings.CutPrefix(text, stagesNotice); is {
+		g.agreement.hear(said, time.Now())
 	}
 }

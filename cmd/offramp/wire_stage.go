@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/offramp/offramp/proxy"
@@ -120,6 +121,9 @@ func (g *gateway) warnings(context.Context) []string {
 	var list []string
 	if err := g.router.Behind(); err != nil && !errors.Is(err, route.ErrUnread) { // which keeps it from being ready
 		list = append(list, err.Error())
+	}
+	if nodes := g.disagreeing(); len(nodes) > 0 {
+		list = append(list, stagesDiffer+": "+strings.Join(nodes, ", "))
 	}
 	for _, app := range g.apps.All() {
 		if app.Upstream == nil {
