@@ -30,6 +30,10 @@ type link struct {
 	renewed  chan struct{}           // one token: the executable has changed
 	showing  sync.Mutex              // held while what a process observed is told; guards overlaps
 
+	// The link's own goroutine's.
+	fallback *fallback // nil: the version that serves has proven itself
+	returned bool      // it is what is started, until another executable takes over
+
 	// Guarded by mu.
 	mu      sync.Mutex
 	state   Status

@@ -66,6 +66,7 @@ func Find(plugin, executable string, builtins []string) (Command, error) {
 type Process struct {
 	Client *plugins.Client
 
+	command   Command // that it was started with
 	plugin    *goplugin.Client
 	runner    *processRunner
 	tail      *tail
@@ -79,7 +80,7 @@ func Launch(ctx context.Context, c Command) (*Process, error) {
 	if c.Contracts == nil {
 		c.Contracts = plugins.Served()
 	}
-	p := &Process{tail: newTail(c.Secrets)}
+	p := &Process{command: c, tail: newTail(c.Secrets)}
 	var err error
 	if p.sum, err = verify(c.Path, c.Checksum); err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ func (l *link) run(ctx context.Context) error {
 	group.Go(func() error { l.tickUntil(ticking); return nil })
 	defer group.Wait() //nolint:errcheck // returns nil
 	defer stop()
+	defer l.letGo()
 	failures := failures{policy: l.settings.Restart}
 	for {
 		tail, err := l.live(ctx)
@@ -41,6 +42,7 @@ func (l *link) run(ctx context.Context) error {
 		}
 		now := time.Now()
 		l.book.lose(now, fmt.Sprintf("the plugin was not running: %v", err))
+		l.fallBack(err, now)
 		wait, tooMany := failures.add(now)
 		record := func(s *Status) { s.PID, s.Healthy, s.LastError, s.LastLog = 0, false, err.Error(), tail }
 		if tooMany {
@@ -105,7 +107,11 @@ func (f *failures) forget() { f.at, f.streak = nil, 0 }
 // the last of them fails or ctx ends. It returns that one's last lines.
 func (l *link) live(ctx context.Context) (tail []string, err error) {
 	l.enter(StateStarting, func(*Status) {})
-	t, tail, err := l.moveIn(ctx, l.executable(), nil)
+	command := l.executable()
+	if l.returned {
+		command = l.fallback.command
+	}
+	t, tail, err := l.moveIn(ctx, command, nil)
 	if err != nil {
 		return tail, err
 	}

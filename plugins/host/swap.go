@@ -148,6 +148,8 @@ func (l *link) handOver(ctx context.Context, old, heir *tenant) {
 		l.settle(heir)
 		l.drain(ctx, old)
 	}
+	l.keep(old, time.Now())
+	l.returned = false
 	_ = old.end() // nothing depends on it any more
 	l.change(func(s *Status) {
 		s.Swaps++

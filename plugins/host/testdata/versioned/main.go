@@ -38,8 +38,21 @@ func (v versioned) Open(ctx context.Context, b translators.Binding) (translators
 	if err == nil && strings.HasSuffix(version, "-blind") {
 		return blind{Session: s}, nil
 	}
+	if err == nil && strings.HasSuffix(version, "-fragile") {
+		return fragile{Session: s}, nil
+	}
 	return s, err
 }
+
+// fragile passes every check that a new version has to, and dies of its first
+// event.
+type fragile struct{ translators.Session }
+
+func (fragile) Publish(context.Context, []translators.Envelope) []translators.Result {
+	panic("this version cannot publish")
+}
+
+func (f fragile) Unwrap() translators.Session { return f.Session }
 
 // blind cannot observe anything.
 type blind struct{ translators.Session }
