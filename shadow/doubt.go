@@ -74,7 +74,7 @@ func (p *sweeper) gap(leg int, s span) bool {
 // leaves reports whether an arrival that is no event's has waited long enough,
 // or has to go as memory is short.
 func (p *sweeper) leaves(v *viewPass, a int) bool {
-	return v.view.arrivals[a].at <= p.expired() || (p.mode == closeHalf && a < len(v.slotOf)/2)
+	return v.view.arrivals[a].at <= p.expired() || (p.mode == closeHalf && a < (len(v.slotOf)+1)/2)
 }
 
 // closedEarly returns the span of what is closed only as memory is short.

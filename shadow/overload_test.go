@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
+	"github.com/offramp/offramp/proxy/protocol"
 )
 
 // overload is healthy traffic that is more than the comparator can hold.
@@ -94,6 +95,36 @@ func TestOverloadAccusesNobody(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestManyChannelsAreBounded has a few events on each of very many channels.
+func TestManyChannelsAreBounded(t *testing.T) {
+	const channels, bound = 5000, 1000
+	s, start := newState(Config{OpenWindow: bound}.withDefaults(), testApps(false)), time.Now()
+	events := make([]*proxy.Event, channels)
+	for c := range events {
+		topic := proxy.Topic{App: testApp, Channel: protocol.ChannelName(fmt.Sprint("room-", c))}
+		ev := &proxy.Event{ID: proxy.EventID{Node: 1, Seq: uint64(c + 1)}, Topic: topic, Name: "message", Data: []byte("x"), At: start}
+		events[c] = ev
+		s.observe(&proxy.Record{Kind: proxy.KindPublished, At: start, Leg: proxy.LegEngine, Topic: topic, Event: ev})
+		s.observe(&proxy.Record{Kind: proxy.KindDelivered, At: start, Leg: proxy.LegEngine, Topic: topic, Event: ev, Count: 1})
+		s.observe(&proxy.Record{Kind: proxy.KindMirrored, At: start, Leg: testBackend, Topic: topic, Event: ev, Text: "OK"})
+	}
+	now := s.nanos(start.Add(time.Second))
+	if s.sweep(now); s.open > bound {
+		t.Errorf("%d events and arrivals are open, want at most %d", s.open, bound)
+	}
+	for _, ev := range events {
+		s.observe(&proxy.Record{Kind: proxy.KindDelivered, At: start.Add(2 * time.Second), Leg: testBackend, Topic: ev.Topic, Event: ev})
+	}
+	s.closeAll(s.nanos(start.Add(10*time.Second)), true)
+	got := found(total(s, proxy.LegEngine, testBackend))
+	if want := (foretold{Expected: got.Expected, Matched: got.Expected, Unknown: channels - got.Expected}); got != want {
+		t.Errorf("got %+v, want the rest unknown: %+v", got, want)
+	}
+	if s.apps[testApp].overflow == 0 {
+		t.Error("nothing says that memory ran short")
 	}
 }
 

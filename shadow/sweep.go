@@ -69,6 +69,24 @@ func (s *state) sweep(now int64) {
 		a.forgetQuestions(before)
 		s.sweepHooks(a, now, now-int64(s.config.Window), true)
 	}
+	s.shrink(now)
+}
+
+// shrink closes the older halves of windows, in no order, until all together
+// hold a quarter less than they may, if they hold more: very many channels
+// with a few events each are too much as well.
+func (s *state) shrink(now int64) {
+	if s.open <= s.config.OpenWindow {
+		return
+	}
+	for _, a := range s.apps {
+		for _, w := range a.windows {
+			if s.open <= s.config.OpenWindow/4*3 {
+				return
+			}
+			s.sweepWindow(a, w, now, closeHalf)
+		}
+	}
 }
 
 // closeAll closes everything. What has not arrived is missing if nothing more
@@ -296,7 +314,7 @@ func (p *sweeper) cut() int {
 		forced++
 	}
 	if p.mode == closeHalf {
-		forced = max(forced, len(p.slots)/2)
+		forced = max(forced, (len(p.slots)+1)/2)
 		closable = max(closable, forced)
 	}
 	for c := closable; c > forced; c-- {
