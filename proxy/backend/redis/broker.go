@@ -43,6 +43,8 @@ type Broker struct {
 	link   *link                       // nil: there is none
 	topics map[string]*wanted          // by pub/sub channel
 	own    map[proxy.EventID]published // by this node, and not back yet
+	recent recent
+	broke  time.Time // when the last link broke
 }
 
 // wanted is a pub/sub channel that this node is subscribed to, or will be.
@@ -123,16 +125,26 @@ func (b *Broker) publish(ctx context.Context, ev *proxy.Event, head []byte) erro
 	if subscribed {
 		own = ""
 	}
+	if err := b.send(ctx, ev, head, own); err != nil {
+		b.doubt(ev.ID)
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.recent.add(ev, time.Now())
+	return nil
+}
+
+// send has Redis publish an event, on the node's own channel as well unless
+// that is empty.
+func (b *Broker) send(ctx context.Context, ev *proxy.Event, head []byte, own string) error {
+	bucket := b.keys.bucketOf(ev.Topic)
 	keep := int64(0)
 	if ev.Keeps() {
 		keep = proxy.CacheFor.Milliseconds()
 	}
 	keys := []string{logOf(bucket), logSize(bucket), b.keys.kept(ev.Topic)}
-	err = publishScript.Run(ctx, b.client, keys, b.client.publishCommand(), channel, own, keep, head, ev.Data, heldFor.Milliseconds(), heldBytes).Err()
-	if err != nil {
-		b.doubt(ev.ID)
-	}
-	return err
+	return publishScript.Run(ctx, b.client, keys, b.client.publishCommand(), topicChannel(bucket, ev.Topic), own, keep, head, ev.Data, heldFor.Milliseconds(), heldBytes).Err()
 }
 
 // ensure subscribes to the node's own channel in a bucket, once.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -26,6 +27,9 @@ func (b *Broker) serve(ctx context.Context, deliver func(*proxy.Event), again bo
 		return err
 	}
 	b.recoverOwn(deliver)
+	if err := b.publishAgain(ctx, l); err != nil {
+		return err
+	}
 	b.attach(l)
 	defer b.detach()
 	if again {
@@ -77,7 +81,7 @@ func (b *Broker) detach() {
 	b.standing.mu.Lock()
 	b.standing.whole, b.standing.server = b.link.whole(), b.link.server
 	b.standing.mu.Unlock()
-	b.link = nil
+	b.link, b.broke = nil, time.Now()
 	for _, w := range b.topics {
 		w.confirmed = false
 	}
@@ -137,7 +141,7 @@ func (b *Broker) event(m *redis.Message) *proxy.Event {
 		b.refuse(fmt.Errorf("%w: event on %s arrives elsewhere", ErrFrame, strings.ToValidUTF8(ev.Topic.String(), "?")))
 		return nil
 	}
-	if !b.standing.advance(bucket, at) {
+	if !b.standing.advance(bucket, at, ev.ID) {
 		return nil
 	}
 	if own {

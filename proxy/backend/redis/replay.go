@@ -63,10 +63,11 @@ type standing struct {
 	last   map[string]place // by bucket: what came last
 	whole  uint64           // all that was published until then has come, by Redis's clock; 0: there was no link
 	server string           // identity of the servers whose clock that is
+	come   come
 }
 
 // advance notes an event that has come, and reports whether it is a new one.
-func (s *standing) advance(bucket string, at place) bool {
+func (s *standing) advance(bucket string, at place, id proxy.EventID) bool {
 	if at == (place{}) {
 		return true // of a node of an older version
 	}
@@ -76,7 +77,7 @@ func (s *standing) advance(bucket string, at place) bool {
 		return false
 	}
 	s.last[bucket] = at
-	return true
+	return s.come.note(id)
 }
 
 func (s *standing) of(bucket string) place {
@@ -98,6 +99,9 @@ type reading struct {
 // apps of which some of that is not known any more. It is called when the next
 // link is there, and before anything is taken from it.
 func (b *Broker) replay(ctx context.Context, l *link, deliver func(*proxy.Event)) (missed []string, err error) {
+	if b.standing.changed(l.server) {
+		b.standing.expect()
+	}
 	readings := b.readings(l)
 	for part := range slices.Chunk(readings, replayBuckets) {
 		for pending := part; len(pending) > 0; {
@@ -200,7 +204,7 @@ func (b *Broker) replayEntry(r *reading, entry redis.XMessage, deliver func(*pro
 	if b.keys.bucketOf(ev.Topic) != r.bucket {
 		return fmt.Errorf("%w: event in the log of another bucket", ErrFrame)
 	}
-	if b.standing.advance(r.bucket, at) {
+	if b.standing.advance(r.bucket, at, ev.ID) {
 		if ev = b.due(ev, at); ev != nil {
 			b.replayed.Add(1)
 			deliver(ev)

@@ -354,6 +354,37 @@ func TestMoreIsPublishedThanIsHeld(t *testing.T) {
 	}
 }
 
+// Redis dies with its log, and with what was accepted while a node was cut off:
+// the nodes that have published it do so once more.
+func TestWhatDiesWithRedisIsPublishedAgain(t *testing.T) {
+	s := startServer(t)
+	w := newWire(t, s)
+	a, b, c := startNode(t, s, 1, DefaultLease), startNodeAt(t, w.at(), 2, DefaultLease), startNode(t, s, 3, DefaultLease)
+	events := []<-chan *proxy.Event{a.running(t), b.running(t), c.running(t)}
+	n := &numbered{t: t, node: a, channels: topicsOf(1)[:1]}
+	for _, node := range []*testNode{b, c} {
+		if err := node.Broker.Subscribe(t.Context(), n.channels[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.publish(10)
+	w.set(true)
+	n.publish(5)
+	s.kill()
+	eventually(t, "all know", func() bool {
+		return a.Broker.Healthy() != nil && b.Broker.Healthy() != nil && c.Broker.Healthy() != nil
+	})
+	s.start()
+	w.set(false)
+	eventually(t, "all are back", func() bool {
+		return a.Broker.Healthy() == nil && b.Broker.Healthy() == nil && c.Broker.Healthy() == nil
+	})
+	n.publish(10)
+	for _, ch := range events {
+		n.arrive(0, ch)
+	}
+}
+
 // What was published before a node had subscribed is not for it.
 func TestReplayBeginsWithTheSubscription(t *testing.T) {
 	s := startServer(t)
