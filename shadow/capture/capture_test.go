@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -35,7 +36,7 @@ func traffic() []proxy.Record {
 		at := start.Add(time.Duration(i) * 10 * time.Millisecond)
 		ev := &proxy.Event{
 			ID: proxy.EventID{Node: 1, Seq: uint64(i)}, Topic: topic, Name: "message", UserID: "ann@example.com",
-			Data: fmt.Appendf(nil, `{"secret":"account %d"}`, i), Publisher: proxy.ByClient, Socket: "1.2", At: at,
+			Data: fmt.Appendf(nil, `{"secret":"account %d"}`, i), Publisher: proxy.ByClient, By: "app-key pusher-http-go", Socket: "1.2", At: at,
 		}
 		seen := *ev
 		add := func(kind proxy.Kind, leg proxy.Leg, ev *proxy.Event, after time.Duration) {
@@ -54,7 +55,11 @@ func traffic() []proxy.Record {
 		}
 		add(proxy.KindDelivered, "nats", &seen, 3*time.Millisecond)
 	}
-	return append(out, proxy.Record{Kind: proxy.KindConnected, At: start.Add(time.Minute), Topic: proxy.Topic{App: "app-id"}, Text: "hello"})
+	return append(out, proxy.Record{Kind: proxy.KindConnected, At: start.Add(time.Minute), Topic: proxy.Topic{App: "app-id"}, Text: "hello"},
+		proxy.Record{
+			Kind: proxy.KindFrame, At: start.Add(time.Minute), Leg: proxy.LegEngine, Topic: proxy.Topic{App: "app-id"}, Action: "pusher:error",
+			Client: &proxy.Client{Library: "js", Version: "8.4"}, Text: "{data:{code:4009},event:string}",
+		})
 }
 
 func capture(t *testing.T, redact bool, records []proxy.Record) []byte {
@@ -128,6 +133,9 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 		if got.At.Sub(want.At).Abs() > time.Microsecond || got.Kind != want.Kind || got.Leg != want.Leg || got.Topic != want.Topic || got.Text != want.Text || got.Count != want.Count {
 			t.Fatalf("record %d is %+v, want %+v", i, got, want)
 		}
+		if !reflect.DeepEqual(got.Client, want.Client) {
+			t.Fatalf("record %d is of client %+v, want %+v", i, got.Client, want.Client)
+		}
 		if (got.Event == nil) != (want.Event == nil) {
 			t.Fatalf("record %d has an event: %v, want %v", i, got.Event != nil, want.Event != nil)
 		}
@@ -170,7 +178,12 @@ func TestARedactedCaptureHoldsNoSecret(t *testing.T) {
 			t.Fatalf("a payload is readable: %s", rec.Event.Data)
 		}
 	}
-	for _, secret := range []string{"ann@example.com", "hello"} {
+	for _, kept := range []string{"pusher-http-go", `"lib":"js"`, "{data:{code:4009},event:string}"} {
+		if !strings.Contains(string(text), kept) {
+			t.Errorf("%q, which reports are about, is not in the file", kept)
+		}
+	}
+	for _, secret := range []string{"ann@example.com", "hello", "account", base64.StdEncoding.EncodeToString([]byte(`{"secret":"a`))} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("%q is readable", secret)
 		}
