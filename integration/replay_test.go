@@ -53,6 +53,20 @@ func TestTrafficIsRecordedAndPlayedAgain(t *testing.T) {
 	if first.text != second.text {
 		t.Errorf("played twice: %s", cmp.Diff(first.text, second.text))
 	}
+
+	// The same to a server of another kind, which loses nothing.
+	settings = filepath.Join(t.TempDir(), "redis.yaml")
+	if err := os.WriteFile(settings, []byte("url: redis://127.0.0.1:"+startRedis(t).port+"/0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first = replayed(t, file, "--against", "redis", "--settings", settings)
+	second = replayed(t, file, "--against", "redis", "--settings", settings)
+	if first.Expected < seen.Matched || first.Matched != first.Expected || first.Unknown+first.Extra+first.Duplicate+first.Reordered != 0 {
+		t.Errorf("played to Redis: %+v, want the %d events, all matched", first, seen.Matched)
+	}
+	if first.text != second.text {
+		t.Errorf("played to Redis twice: %s", cmp.Diff(first.text, second.text))
+	}
 }
 
 // replay is a replay's report: its total, and its text without what was
