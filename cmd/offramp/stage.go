@@ -122,6 +122,7 @@ func printStage(w io.Writer, view stageView) error {
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
 	}
+	printCopies(table, view.Copies)
 	if view.Webhooks != "" {
 		fmt.Fprintf(table, "\nwebhooks: %s\n", view.Webhooks)
 	}
@@ -131,6 +132,18 @@ func printStage(w io.Writer, view stageView) error {
 			b.Channels, b.Since.Local().Format(time.DateTime), b.Why, b.Kept)
 	}
 	return table.Flush()
+}
+
+// printCopies prints what waits for the upstream, and what it will not have.
+func printCopies(w io.Writer, c *upstream.Copies) {
+	if c == nil || c.Waiting == 0 && c.Lost == 0 && c.Unkept == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\ncopies for the upstream: %d wait", c.Waiting)
+	if !c.Oldest.IsZero() {
+		fmt.Fprintf(w, ", the oldest since %s", c.Oldest.Local().Format(time.DateTime))
+	}
+	fmt.Fprintf(w, "; %d lost and %d not kept on disk since the start\n", c.Lost, c.Unkept)
 }
 
 // printTripwire prints who is still seen at the upstream.

@@ -64,6 +64,8 @@ type stageView struct {
 	Trouble []upstream.Trouble `json:"trouble,omitempty"`
 	// FailedOpen: the engine stands in for an upstream that is down.
 	FailedOpen bool `json:"failed_open,omitempty"`
+	// Copies is how the copies for the upstream are doing.
+	Copies *upstream.Copies `json:"copies,omitempty"`
 	// Webhooks is what receivers are told twice, and how to end that.
 	Webhooks string `json:"webhooks,omitempty"`
 	// Tripwire is who is still seen at the upstream after the exit.
@@ -97,6 +99,9 @@ func (s stages) Show(_ context.Context, app string) (any, error) {
 	}
 	if view.History == nil {
 		view.History = []route.Entry{}
+	}
+	if c, ok := s.relay.Copies(app); ok {
+		view.Copies = &c
 	}
 	if t, ok := s.relay.Tripwire(app); ok {
 		view.Tripwire = &t

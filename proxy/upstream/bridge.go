@@ -341,6 +341,7 @@ func (b *bridge) settle(events ...*proxy.Event) {
 // lose notes that the vendor will not have an event.
 func (r *Relay) lose(ev *proxy.Event, why string) {
 	r.metrics.lost.WithLabelValues(ev.Topic.App).Inc()
+	r.settings.Feed.of(ev.Topic.App).lost.Add(1)
 	r.offer(proxy.Record{Kind: proxy.KindGap, From: ev.At, At: time.Now(), Leg: proxy.LegVendor, Topic: ev.Topic, Text: why})
 }
 

@@ -115,6 +115,9 @@ func TestCopiesWhoseFateIsNotKnownAreBroughtAgain(t *testing.T) {
 			if lost := r.counter("offramp_upstream_lost_total"); int(lost) != missing || tc.lost != (missing > 0) {
 				t.Errorf("%d events missing, %v counted as lost; want some: %v", missing, lost, tc.lost)
 			}
+			if c, ok := r.relay.Copies("1"); !ok || int(c.Lost) != missing {
+				t.Errorf("the relay says %+v, %v; %d events are missing", c, ok, missing)
+			}
 			if r.counter("offramp_upstream_repeated_total") == 0 {
 				t.Error("nothing is counted as repeated")
 			}

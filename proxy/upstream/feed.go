@@ -103,8 +103,9 @@ func (f *Feed) caughtUp(app string) {
 // they need nothing more, which the vendor then has or never will, and calls
 // of its HTTP API (moves.go).
 type progress struct {
-	spool   *spool      // nil: they wait in memory only
-	bridged atomic.Bool // what is published is for the vendor as well
+	spool   *spool        // nil: they wait in memory only
+	lost    atomic.Uint64 // events that the vendor will not have
+	bridged atomic.Bool   // what is published is for the vendor as well
 
 	events rounds
 	calls  rounds

@@ -60,3 +60,27 @@ func (f *Feed) spooled(app string) (waiting int, unkept uint64) {
 	}
 	return f.of(app).spool.stats()
 }
+
+// Copies is how the copies of an app's events for its upstream are doing.
+type Copies struct {
+	Waiting int       `json:"waiting"`         // on disk and in memory
+	Oldest  time.Time `json:"oldest,omitzero"` // when the first of them was accepted; zero: none waits
+	Lost    uint64    `json:"lost"`            // since the start: the upstream will not have them
+	Unkept  uint64    `json:"unkept"`          // since the start: they waited in memory only
+}
+
+// Copies returns how the copies of an app are doing; ok is false where none
+// are kept and none were lost.
+func (r *Relay) Copies(app string) (c Copies, ok bool) {
+	if r.settings.Feed == nil {
+		return Copies{}, false
+	}
+	p := r.settings.Feed.of(app)
+	c.Lost = p.lost.Load()
+	if p.spool == nil {
+		return c, c.Lost > 0
+	}
+	c.Waiting, c.Unkept = p.spool.stats()
+	c.Oldest = p.spool.oldest()
+	return c, true
+}

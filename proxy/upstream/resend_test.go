@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/proxy/apps"
@@ -63,6 +64,9 @@ func TestCopiesOutliveTheGateway(t *testing.T) {
 	here := dial(t, second.gateway.addr, query)
 	here.subscribe("private-x", "")
 	eventually(t, "the tap is on the channel", func() bool { return first.vendor.state("private-x").SubscriptionCount >= 2 })
+	if c, ok := second.relay.Copies("1"); !ok || c.Waiting != events || c.Oldest.IsZero() || time.Since(c.Oldest) > 5*time.Minute {
+		t.Errorf("the relay says %+v, %v; want %d that wait", c, ok, events)
+	}
 	publish(t, second.gateway.addr, "private-x", "e", "new")
 	here.only("e", "new")
 	open(0)
@@ -72,6 +76,10 @@ func TestCopiesOutliveTheGateway(t *testing.T) {
 	there.only("e", "new")
 	publish(t, first.vendor.addr, "private-x", "e", "last")
 	here.only("e", "last")
+	eventually(t, "nothing waits", func() bool {
+		c, ok := second.relay.Copies("1")
+		return ok && c.Waiting == 0 && c.Oldest.IsZero() && c.Lost == 0
+	})
 }
 
 // BenchmarkPublishAtCutover is what a publisher waits for.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -220,6 +221,19 @@ func (s *spool) stats() (waiting int, unkept uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiting), s.unkept
+}
+
+// oldest returns when the first of the copies that wait was accepted; zero when
+// there is none.
+func (s *spool) oldest() (at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.waiting {
+		if at.IsZero() || w.event.At.Before(at) {
+			at = w.event.At
+		}
+	}
+	return at
 }
 
 // Keep has the copies for the vendor of these apps kept in a directory while
