@@ -291,6 +291,11 @@ func (b *bridge) enqueue(ev *proxy.Event) bool {
 			return false // nobody is there to be told
 		}
 		queue = t.says
+		if t != b.listener(ev.Topic.Channel) {
+			b.mu.Lock()
+			b.echoes.expect(ev, time.Now()) // the vendor leaves out who says it, and nobody else
+			b.mu.Unlock()
+		}
 	}
 	select {
 	case queue <- ev:
@@ -491,7 +496,7 @@ func (b *bridge) returned(expected []*proxy.Event, status int, err error) {
 		switch {
 		case undone(status, err) || status >= 300, !on && !listener.wants(ev.Topic.Channel):
 			b.echoes.take(ev.Topic.Channel, ev.Name, ev.Data, time.Now())
-		case !on:
+		case !on, ev.Topic.Channel.Kind() == protocol.Presence:
 			b.echoes.doubt(ev, time.Now())
 		}
 		b.mu.Unlock()
@@ -521,12 +526,12 @@ func (b *bridge) excluded(ev *proxy.Event) protocol.SocketID {
 
 // expect reports whether an event may return though the vendor leaves a socket
 // out, and expects it then: another one listens, or there is none yet. One
-// that begins to listen during the call may be given the event.
+// that begins to listen during the call may be given the event; on a presence
+// channel another ghost may become its eye.
 func (b *bridge) expect(ev *proxy.Event, out protocol.SocketID) (returns bool) {
 	channel := ev.Topic.Channel
 	own, _ := b.listener(channel).at(channel)
-	unseen := channel.Kind() == protocol.Presence && b.people.eye(channel) == nil
-	if returns = own == "" || out != own || unseen; returns {
+	if returns = own == "" || out != own || channel.Kind() == protocol.Presence; returns {
 		b.mu.Lock()
 		b.echoes.expect(ev, time.Now())
 		b.mu.Unlock()

@@ -66,6 +66,7 @@ func TestMembersAreTheSameOnBothSides(t *testing.T) {
 		}
 	}
 	there.send(fmt.Sprintf(`{"event":"client-back","channel":%q,"data":"4"}`, room))
+	here["2"].only("client-back", "4") // and nothing of its own
 	if f := here["1"].await("client-back"); f.Get("user_id").String() != "9" {
 		t.Errorf("here: %s", f.Raw)
 	}
