@@ -5,6 +5,7 @@ import (
 	"cmp"
 	_ "embed" // the default prices
 	"fmt"
+	"math"
 	"os"
 	"slices"
 
@@ -87,7 +88,7 @@ type Cost struct {
 	Vendor   TierChoice         `json:"vendor"`
 	During   TierChoice         `json:"during_migration"` // with what taps and copies add, at their most
 	Own      OwnChoice          `json:"own"`
-	Saving   float64            `json:"saving_per_month"`
+	Saving   float64            `json:"saving_per_month"` // 0 where no listed tier carries the load
 	Messages inventory.Messages `json:"messages"` // of that day, by cause
 }
 
@@ -122,7 +123,9 @@ func Bill(d inventory.Document, p Prices) Cost {
 	taps := c.Day.APICalls + c.Day.ClientEvents
 	c.During = p.choose(c.Day.Total()+taps, c.Peak+tapConnections)
 	c.Own = p.Own.choose(c.Day.Deliveries, c.Peak)
-	c.Saving = c.Vendor.PerMonth - c.Own.PerMonth
+	if c.Vendor.Tier != "" {
+		c.Saving = c.Vendor.PerMonth - c.Own.PerMonth
+	}
 	return c
 }
 
@@ -148,7 +151,7 @@ func (o OwnCost) choose(deliveries int64, peak int) OwnChoice {
 	rate := float64(deliveries) / secondsPerDay * o.PeakToAverage
 	// Half a server's memory is left to the system and to bursts.
 	need := max(c.MiB/(float64(o.ServerMiB)/2), rate/o.DeliveriesPerSecond)
-	c.Servers = max(o.Servers, int(need)+1)
+	c.Servers = max(o.Servers, int(math.Ceil(need)))
 	c.PerMonth = float64(c.Servers) * o.ServerPerMonth
 	return c
 }

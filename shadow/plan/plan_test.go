@@ -82,8 +82,28 @@ func TestBillRestsOnTheBusiestDay(t *testing.T) {
 	}
 	over := document()
 	over.Peaks.Connections = 1_000_000
-	if c := Bill(over, p); c.Vendor.Tier != "" {
+	if c := Bill(over, p); c.Vendor.Tier != "" || c.Saving != 0 {
 		t.Errorf("a million connections fit %+v", c.Vendor)
+	}
+}
+
+// TestServersAreCountedExactly, against figures worked out by hand: 1000
+// connections of 512 KiB are 500 MiB, and half of a server's 250 MiB is theirs.
+func TestServersAreCountedExactly(t *testing.T) {
+	own := OwnCost{ServerPerMonth: 10, ServerMiB: 250, KiBPerConnection: 512, DeliveriesPerSecond: 100, PeakToAverage: 2, Servers: 1}
+	for name, tc := range map[string]struct {
+		deliveries  int64
+		connections int
+		want        int
+	}{
+		"memory decides, and fills its servers": {0, 1000, 4},
+		"one connection more":                   {0, 1001, 5},
+		"200 a second at the peak":              {100 * secondsPerDay, 1, 2},
+		"next to nothing":                       {1, 1, 1},
+	} {
+		if got := own.choose(tc.deliveries, tc.connections); got.Servers != tc.want || got.PerMonth != float64(10*tc.want) {
+			t.Errorf("%s: %+v, want %d servers", name, got, tc.want)
+		}
 	}
 }
 
