@@ -89,7 +89,7 @@ type Cost struct {
 	During   TierChoice         `json:"during_migration"` // with what taps and copies add, at their most
 	Own      OwnChoice          `json:"own"`
 	Saving   float64            `json:"saving_per_month"` // 0 where no listed tier carries the load
-	Messages inventory.Messages `json:"messages"` // of that day, by cause
+	Messages inventory.Messages `json:"messages"`         // of that day, by cause
 }
 
 // TierChoice is the cheapest tier that carries a load.
