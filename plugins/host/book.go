@@ -180,7 +180,11 @@ func (b *book) lose(now time.Time, why string) {
 	slices.SortFunc(again, func(x, y item) int { return cmp.Compare(x.seq, y.seq) })
 	again = append(again, b.ready...)
 	b.again, b.outstanding, b.ready, b.with, b.credit = nil, nil, nil, 0, 0
-	b.hold(again, now)
+	if b.observing && !b.demand {
+		b.hold(again, now)
+	} else { // nothing waits for a subscription, nor may what comes now overtake it
+		b.ready = again
+	}
 	b.toAdd, b.toDrop = nil, nil
 	for _, c := range b.channels {
 		if b.observing && c.attached && c.dark.IsZero() {
