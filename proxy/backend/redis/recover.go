@@ -127,6 +127,9 @@ func (k *keeper) finish(ctx context.Context) {
 	var changes []proxy.Change
 	note := func(c proxy.Change) { changes = append(changes, c) }
 	err := k.makeUp(ctx, note)
+	if err == nil {
+		err = k.receivers.askAgain(ctx, note)
+	}
 	returned := k.settings.Returned
 	if err != nil {
 		returned = nil

@@ -32,6 +32,14 @@ type Told struct {
 	seq  uint64
 	open map[string]string // by entry: the call of a departure that has no answer
 	owed map[string]owed   // by entry
+	told []unasked         // without asking, oldest first
+}
+
+// unasked is an arrival that receivers were told of though Redis gave no
+// answer: it may not know that they were.
+type unasked struct {
+	topic       proxy.Topic
+	entry, call string
 }
 
 // owed is what this node has seen, and what receivers have not been told yet:
@@ -112,12 +120,12 @@ func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID s
 	entry := toldEntry(t, member, userID)
 	told := w.keys.told(t)
 	call, open := w.call(told + entry)
-	defer w.paid(told + entry)
 	names := []string{told, w.keys.answered(t, call), w.keys.answered(t, open)}
 	for range toldTries {
 		var n int
 		if n, err = w.run(ctx, arriveScript, names, entry, answeredFor.Milliseconds()); err == nil {
 			w.settle(told+entry, open, true)
+			w.paid(told + entry)
 			return n == 1, nil
 		}
 		// Redis that hangs knows the call afterwards; one that dies does not.
@@ -125,7 +133,58 @@ func (w *Told) Arrived(ctx context.Context, t proxy.Topic, member bool, userID s
 			break
 		}
 	}
+	w.paid(told + entry)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.told) < maxOwed {
+		w.told = append(w.told, unasked{t, entry, call})
+	}
 	return false, fmt.Errorf("redis: note an arrival on %s: %w", t, err)
+}
+
+// askAgain has Redis know of the arrivals that were told without asking, and
+// notes those who have gone since: nobody could tell of that.
+func (w *Told) askAgain(ctx context.Context, note func(proxy.Change)) error {
+	w.mu.Lock()
+	list := w.told
+	w.told = nil
+	w.mu.Unlock()
+	for i, u := range list {
+		gone, err := w.ask(ctx, u)
+		if err != nil {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.told = append(list[i:], w.told...)
+			return fmt.Errorf("redis: note an arrival on %s: %w", u.topic, err)
+		}
+		if gone {
+			note(toldChange(u.topic.App, u.entry))
+		}
+	}
+	return nil
+}
+
+// ask reports whether Redis did not know of an arrival, and its subject is not there.
+func (w *Told) ask(ctx context.Context, u unasked) (gone bool, err error) {
+	names := []string{w.keys.told(u.topic), w.keys.answered(u.topic, u.call), w.keys.answered(u.topic, "")}
+	if _, err := w.run(ctx, arriveScript, names, u.entry, answeredFor.Milliseconds()); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	pipe := w.client.Pipeline()
+	known := pipe.SIsMember(ctx, names[0], u.entry)
+	there := isThere(ctx, pipe, w.keys.bucketOf(u.topic), u.entry)
+	_, err = pipe.Exec(ctx)
+	return known.Val() && !there.Val(), err
+}
+
+// isThere asks whether what an entry tells of is there.
+func isThere(ctx context.Context, pipe redis.Pipeliner, bucket, entry string) *redis.BoolCmd {
+	if t, member, user := cutTold("", entry); member {
+		return pipe.HExists(ctx, bucket+"n:"+string(t.Channel), user)
+	}
+	return pipe.HExists(ctx, bucket+"t", entry)
 }
 
 // Departed forgets it, and reports whether receivers have to be told: not if
@@ -243,11 +302,7 @@ func (l *Ledger) recall(ctx context.Context, app string, bucket int, noted map[s
 		pipe := l.client.Pipeline()
 		there := make([]*redis.BoolCmd, len(entries))
 		for i, entry := range entries {
-			if t, member, user := cutTold(app, entry); member {
-				there[i] = pipe.HExists(ctx, b+"n:"+string(t.Channel), user)
-			} else {
-				there[i] = pipe.HExists(ctx, b+"t", entry)
-			}
+			there[i] = isThere(ctx, pipe, b, entry)
 		}
 		if len(entries) > 0 {
 			if _, err := pipe.Exec(ctx); err != nil {

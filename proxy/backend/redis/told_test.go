@@ -174,6 +174,28 @@ func TestWhatIsOwedOutlivesRedis(t *testing.T) {
 	}
 }
 
+// A node tells of an arrival without asking, as it is cut off, and the others
+// take it for dead: when it is back, it tells of the departure.
+func TestArrivalThatWasToldWithoutAskingEnds(t *testing.T) {
+	s := startServer(t)
+	w := newWire(t, s)
+	a, b := startNodeAt(t, w.at(), 1, shortLease), startNode(t, s, 2, shortLease)
+	a.join(t, "ann", 1)
+	w.set(true)
+	if news, err := a.Told.Arrived(t.Context(), room, true, "ann"); news || err == nil {
+		t.Fatalf("Arrived = %t, %v; want an error", news, err)
+	}
+	eventually(t, "the other node has told of the end", func() bool { return allChanges(b)["0 presence-a ann"] > 0 })
+	if news, err := b.Told.Departed(t.Context(), room, true, "ann"); news || err != nil {
+		t.Fatalf("Departed = %t, %v; want that it knows of no arrival", news, err)
+	}
+	w.set(false)
+	eventually(t, "the node has told of the departure", func() bool { return allChanges(a)["0 presence-a ann"] > 0 && a.exact() })
+	if news, err := a.Told.Departed(t.Context(), room, true, "ann"); !news || err != nil {
+		t.Errorf("Departed = %t, %v; want that receivers are told", news, err)
+	}
+}
+
 // A node that dies between a user's end and telling of it, and one that dies
 // with its users, leave nobody whom receivers take to be there.
 func TestDeadNodeLeavesNobodyTold(t *testing.T) {
