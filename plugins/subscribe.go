@@ -154,9 +154,7 @@ func (w *watchers) subscribe(ctx context.Context, channel protocol.ChannelName) 
 		return nil
 	}
 	o.stop = stop
-	if !o.failed.Load() {
-		o.State(translators.ChannelState{State: translators.StateAttached})
-	}
+	o.attached()
 	return o
 }
 
@@ -167,6 +165,9 @@ type observer struct {
 	stop    func()
 	over    atomic.Bool // it was ended: what is shown still is ignored
 	failed  atomic.Bool // the translator gave it up: asked again, it starts anew
+
+	mu   sync.Mutex
+	told bool // the translator has said itself whether the channel is observed
 }
 
 func (o *observer) end() {
@@ -188,8 +189,28 @@ func (o *observer) State(s translators.ChannelState) {
 	if o.over.Load() {
 		return
 	}
-	if s.State == translators.StateError {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch s.State {
+	case translators.StateError:
 		o.failed.Store(true)
+		o.told = true
+	case translators.StateAttached, translators.StateDetached:
+		o.told = true
 	}
+	o.tell(s)
+}
+
+// attached says that the channel is observed, now that Subscribe has returned,
+// unless the translator has said meanwhile how it is.
+func (o *observer) attached() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.told {
+		o.tell(translators.ChannelState{State: translators.StateAttached})
+	}
+}
+
+func (o *observer) tell(s translators.ChannelState) {
 	o.box.put(o.channel, notice{state: wire.FromState(o.channel, s)})
 }
