@@ -14,7 +14,6 @@ govulncheck_version=v1.9.0
 # command that must exist, and the Debian package that brings it
 packages=(
   redis-server:redis-server
-  mosquitto:mosquitto
   chromium:chromium
   node:nodejs
   npm:npm
