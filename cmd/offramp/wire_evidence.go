@@ -136,6 +136,28 @@ func readEvidence(a redis.Answer, app string) (ev shadow.Evidence, err error) {
 	if ev.App != app {
 		return ev, errors.New("its evidence is of another app")
 	}
+	if err := plausible(ev, time.Now()); err != nil {
+		return ev, err
+	}
 	ev.Nodes, ev.Missing = []string{a.Node}, nil
 	return ev, nil
+}
+
+// plausible refuses evidence that no comparator has: a report is made of spans
+// and counts, which have to be some.
+func plausible(ev shadow.Evidence, now time.Time) error {
+	const day = 24 * time.Hour
+	for _, p := range ev.Pairs {
+		for i := range p.Cells {
+			c := &p.Cells[i]
+			n := &c.Counts
+			switch {
+			case c.Span < time.Second || c.Span > day || c.Start.Year() < 2000 || c.Start.After(now.Add(day)):
+				return errors.New("its evidence is of a time that cannot be")
+			case min(n.Expected, n.Matched, n.Missing, n.Unknown, n.Extra) < 0 || max(n.Expected, n.Unknown, n.Extra) > 1<<50:
+				return errors.New("its evidence has counts that cannot be")
+			}
+		}
+	}
+	return nil
 }
