@@ -45,6 +45,9 @@ func (s reportSource) merge(ctx context.Context, env configs.Environment, since 
 		if err := json.Unmarshal(text, &ev); err != nil {
 			return nil, fmt.Errorf("%s holds no evidence, as GET /api/v1/apps/{id}/evidence answers with: %w", path, err)
 		}
+		if err := plausible(ev, time.Now()); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 		all = append(all, ev)
 	}
 	ev, err := shadow.Merge(all...)

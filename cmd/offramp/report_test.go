@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http/httptest"
 	"os"
@@ -97,6 +98,13 @@ func TestReportMergesTheEvidenceOfSeveralGateways(t *testing.T) {
 	}
 	if code != exitFailed || r.Pairs[0].Total.Expected != 60 || r.Pairs[0].Total.Missing != 4 {
 		t.Errorf("exit status %d, %+v, want %d and 4 of 60 missing", code, r.Pairs, exitFailed)
+	}
+	impossible := filepath.Join(t.TempDir(), "impossible")
+	if err := os.WriteFile(impossible, bytes.ReplaceAll(seenEvidence(t), []byte(`"Span":`), []byte(`"Span":-`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, problems, code := execute(t.Context(), "", "report", "--evidence", impossible); code != exitTool || !strings.Contains(problems, "a time that cannot be") {
+		t.Errorf("evidence that cannot be: exit %d, %s", code, problems)
 	}
 	if _, problems, code := execute(t.Context(), "", "report", "--admin", a.URL, "--evidence", filepath.Join(t.TempDir(), "none")); code != exitTool {
 		t.Errorf("a file that is not there: exit status %d, %s, want %d", code, problems, exitTool)
