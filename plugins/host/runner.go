@@ -42,15 +42,19 @@ func newProcessRunner(cmd *exec.Cmd, stray io.Writer) (*processRunner, error) {
 	return r, nil
 }
 
-// Start implements runner.Runner. The thread that starts the process lives as
-// long as it, and no longer: on Linux the death signal comes when that thread
-// ends, and the process has the priority that the thread was given.
+// Start implements runner.Runner. The thread that starts the process is kept as
+// long as it lives: on Linux the death signal comes when that thread ends.
 func (r *processRunner) Start(context.Context) error {
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this goroutine
-		yield()
+		runtime.LockOSThread()
+		// The thread must not end with this goroutine: others may have started
+		// processes on it.
+		defer runtime.UnlockOSThread()
 		err := r.cmd.Start()
+		if err == nil {
+			yield(r.cmd.Process)
+		}
 		started <- err
 		if err == nil {
 			<-r.exited

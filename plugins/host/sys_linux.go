@@ -17,9 +17,9 @@ func processAttributes() *syscall.SysProcAttr {
 // one.
 const yielding = 5
 
-// yield gives the calling thread, and the processes that it starts, the
-// priority of plugins. Where that is not allowed, they have the gateway's.
-func yield() { _ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, yielding) }
+// yield gives a plugin that has just been started, with all its threads, the
+// priority of plugins. Where that is not allowed, it has the gateway's.
+func yield(p *os.Process) { _ = syscall.Setpriority(syscall.PRIO_PGRP, p.Pid, yielding) }
 
 // killProcess kills a plugin and whatever it has started.
 func killProcess(p *os.Process) {
