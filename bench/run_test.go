@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/offramp/offramp/integration/harness"
 )
 
 // startFloor builds and runs the floor program and returns it as a target.
@@ -18,14 +20,7 @@ func startFloor(t *testing.T, mode string) Target {
 	if out, err := exec.Command("go", "build", "-o", binary, "./floor").CombinedOutput(); err != nil {
 		t.Fatalf("build the floor program: %v\n%s", err, out)
 	}
-	spare, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("find a free port: %v", err)
-	}
-	addr := spare.Addr().String()
-	if err := spare.Close(); err != nil {
-		t.Fatalf("free the port: %v", err)
-	}
+	addr := harness.FreeAddr(t)
 	cmd := exec.Command(binary, "-listen", addr, "-mode", mode)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {

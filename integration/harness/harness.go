@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -195,15 +197,23 @@ func (g *Gateway) Stop(t testing.TB) {
 // Log returns what the process has printed.
 func (g *Gateway) Log() string { return g.log.String() }
 
-// FreeAddr returns a loopback address on which nothing listened just now.
+// FreeAddr returns a loopback address on which nothing listened just now. Its
+// port is none of those that systems give to clients (from 32768 on, as a
+// rule): one of them would have it before whoever is to listen there.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, end = 10_000, 32_000
+	for {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.IntN(end-first)))
+		l, err := net.Listen("tcp", addr)
+		switch {
+		case err == nil:
+			_ = l.Close()
+			return addr
+		case !errors.Is(err, syscall.EADDRINUSE):
+			t.Fatal(err)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // lockedBuffer collects a process's output while others read it.

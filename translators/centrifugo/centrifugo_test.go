@@ -17,6 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/centrifugo"
@@ -59,12 +60,7 @@ func startServer(t *testing.T, address string, options ...map[string]any) server
 		t.Fatal(err)
 	}
 	if address == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = l.Addr().String()
-		_ = l.Close()
+		address = harness.FreeAddr(t)
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

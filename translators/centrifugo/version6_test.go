@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/translators/centrifugo"
 	"github.com/offramp/offramp/translators/translatortest"
 )
@@ -36,12 +37,7 @@ func startVersion6(t *testing.T, address string) server {
 		t.Fatal(err)
 	}
 	if address == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = l.Addr().String()
-		_ = l.Close()
+		address = harness.FreeAddr(t)
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

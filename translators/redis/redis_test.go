@@ -13,6 +13,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/proxy"
 	"github.com/offramp/offramp/translators"
 	"github.com/offramp/offramp/translators/redis"
@@ -65,12 +66,7 @@ func startServer(t *testing.T, address string, options ...string) server {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	_, port, err := net.SplitHostPort(harness.FreeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}

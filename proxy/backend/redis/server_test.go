@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"github.com/offramp/offramp/integration/harness"
 	"github.com/offramp/offramp/proxy"
 )
 
@@ -38,14 +41,12 @@ func startServer(t *testing.T, args ...string) *server {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	_, text, _ := strings.Cut(harness.FreeAddr(t), ":")
+	port, err := strconv.Atoi(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return listener.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 func (s *server) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
@@ -63,7 +64,7 @@ func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command("redis-server", s.args...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var out bytes.Buffer
+	var out lockedBuffer
 	s.cmd.Stdout = &out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
@@ -78,6 +79,24 @@ func (s *server) start() {
 			s.t.Fatalf("redis-server does not answer: %v\n%s", err, out.String())
 		}
 	}
+}
+
+// lockedBuffer takes what a process says while others read it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 func (s *server) kill() {
