@@ -43,6 +43,7 @@ func startEmbeddedNATS(t *testing.T) (addr string) {
 func TestFaultsOnTheWireAreNamed(t *testing.T) {
 	const channels, batches, rate = 3, 120, 0.05
 	const events = channels * batches * batchOfNumbers
+	const atTheEnd = 4
 	all := mischief{drop: rate, dup: rate, swap: rate, data: rate, anywhere: rate, delay: rate / 4}
 	for name, broker := range brokers {
 		t.Run(name, func(t *testing.T) {
@@ -65,6 +66,12 @@ func TestFaultsOnTheWireAreNamed(t *testing.T) {
 				if unjudged := want.Expected - got.Expected; unjudged >= 0 && unjudged <= got.Unknown {
 					want.Expected -= unjudged
 					want.Matched -= unjudged
+				}
+				// The last that were lost in the first half may, for all that the report can
+				// see, have been on their way still when the connection broke.
+				if doubted := want.Missing - got.Missing; doubted > 0 && doubted <= min(atTheEnd, got.Unknown) {
+					want.Missing -= doubted
+					want.Matched += doubted
 				}
 				return want
 			})

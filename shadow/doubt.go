@@ -1,29 +1,73 @@
 package shadow
 
+import (
+	"math"
+	"slices"
+)
+
 // What a gap makes doubtful, and what is forgotten when memory is short.
 
-// noteSlowest keeps in mind how long events took to arrive on a leg: as long
-// before a gap one may have been published that is hidden by it.
-func (p *sweeper) noteSlowest(leg int) {
+// slowSample is how many events say how long they take, as a rule.
+const slowSample = 256
+
+// noteSlow keeps in mind how long 19 of 20 events took at most to arrive on a
+// leg, now or lately: as long before a gap one may have been published that is
+// hidden by it. What one in twenty may take is a fault of its own, and would
+// hide the others.
+func (p *sweeper) noteSlow(leg int) {
 	l := &p.window.legs[leg]
 	l.slow -= l.slow / 8
-	for s := range p.slots {
+	var sample [slowSample]int64
+	took := sample[:0]
+	for s := 0; s < len(p.slots); s += 1 + len(p.slots)/slowSample {
 		if o := p.outcome(s, leg); o.first != nil {
-			l.slow = max(l.slow, min(o.first.at-p.slots[s].at, p.wait()))
+			took = append(took, min(o.first.at-p.slots[s].at, p.wait()))
 		}
+	}
+	if len(took) > 0 {
+		slices.Sort(took)
+		l.slow = max(l.slow, took[(len(took)-1)*95/100])
 	}
 }
 
+// overtakers is how many events of a channel may overtake one that is only
+// slow: what more of them have overtaken was lost.
+const overtakers = 8
+
 // hidden reports whether an event may have arrived on a leg unseen: the leg
-// had a gap at that time; or it had one within the window, and shows no ids,
-// and which of several equal events was hidden cannot be told.
+// had a gap at that time; or it had one a little later, in which an event that
+// is slow may have been on its way; or it had one within the window, and shows
+// no ids, and which of several equal events was hidden cannot be told.
 func (p *sweeper) hidden(s, leg int) bool {
-	due := span{from: p.began(s), to: p.slots[s].at + p.edge() + p.window.legs[leg].slow}
+	due := span{from: p.began(s), to: p.slots[s].at + p.edge()}
 	if p.gap(leg, due) {
+		return true
+	}
+	due.to += p.window.legs[leg].slow
+	if from, is := p.gapFrom(leg, due); is && !p.overtaken(s, leg, from) {
 		return true
 	}
 	due.from -= p.wait()
 	return !p.app.hears(p.window.legs[leg].name).ids && p.gap(leg, due) && p.twin(s)
+}
+
+// overtaken reports whether so many that were published after an event had
+// arrived on a leg before a time that it cannot have been on its way any more.
+func (p *sweeper) overtaken(s, leg int, before int64) bool {
+	soonest, looked := p.soonest[leg]
+	if !looked {
+		soonest = make([]int64, len(p.slots))
+		first := int64(math.MaxInt64)
+		for i := len(soonest) - 1; i >= 0; i-- {
+			if o := p.outcome(i, leg); o.first != nil {
+				first = min(first, o.first.at)
+			}
+			soonest[i] = first
+		}
+		p.soonest[leg] = soonest
+	}
+	next := s + overtakers
+	return next < len(soonest) && soonest[next] < before
 }
 
 // began returns when an event may have set out: one whose publish was not seen
@@ -69,6 +113,25 @@ func (p *sweeper) gap(leg int, s span) bool {
 	}
 	g := p.app.gaps[l.name]
 	return g != nil && g.overlap(s)
+}
+
+// gapFrom returns when the first gap of a leg began that overlaps a span.
+func (p *sweeper) gapFrom(leg int, s span) (from int64, is bool) {
+	from = math.MaxInt64
+	l := &p.window.legs[leg]
+	for _, g := range l.gaps {
+		if g.overlaps(s) {
+			from = min(from, g.from)
+		}
+	}
+	if all := p.app.gaps[l.name]; all != nil {
+		for _, g := range *all {
+			if g.overlaps(s) {
+				from = min(from, g.from)
+			}
+		}
+	}
+	return from, from != math.MaxInt64
 }
 
 // leaves reports whether an arrival that is no event's has waited long enough,

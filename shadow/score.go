@@ -48,7 +48,7 @@ func (p *sweeper) judge() {
 				p.judgeSeen(&p.views[i], i == main)
 			}
 		}
-		p.noteSlowest(leg)
+		p.noteSlow(leg)
 		for s := range p.slots {
 			p.judgeSlot(s, leg)
 		}

@@ -33,7 +33,8 @@ type sweeper struct {
 	groups   []groupCache
 	closed   map[uint64]uint16 // content and ids closed lately: legs that had it
 	isClosed func(uint64) bool
-	twins    map[uint64]int // slots by content; nil: not counted yet
+	twins    map[uint64]int  // slots by content; nil: not counted yet
+	soonest  map[int][]int64 // by leg, then slot: when the first of it and those behind it arrived; as far as looked at
 }
 
 // target is where findings are counted.
@@ -175,7 +176,7 @@ func (p *sweeper) begin() {
 			p.views = append(p.views, viewPass{leg: i, view: v})
 		}
 	}
-	p.closed, p.twins = nil, nil
+	p.closed, p.twins, p.soonest = nil, nil, make(map[int][]int64)
 	if p.isClosed == nil {
 		p.isClosed = func(key uint64) bool { _, known := p.lately()[key]; return known }
 	}

@@ -85,7 +85,7 @@ type leg struct {
 	name      proxy.Leg
 	views     []*view
 	gaps      gaps
-	slow      int64 // about the longest that an event took lately
+	slow      int64 // about the longest that events take, lately
 	occupied  occupancy
 	members   members
 	differing differing // candidates only

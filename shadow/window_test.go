@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,6 +71,18 @@ func (s *scene) sweep(at float64) { s.state.sweep(s.state.nanos(s.at(at))) }
 
 func (s *scene) close(at float64) { s.state.closeAll(s.state.nanos(s.at(at)), true) }
 
+// slowly has a backend take three seconds for each of some events, lose one of
+// them, and be out of sight after the last.
+func (s *scene) slowly(events, lost int) {
+	for i := range events {
+		at := 10 + float64(i)/100
+		if ev := s.publish(at, fmt.Sprint("event ", i), "OK"); i != lost {
+			s.backend(at+3, ev)
+		}
+	}
+	s.offer(proxy.Record{Kind: proxy.KindGap, Leg: testBackend, From: s.at(13.5), At: s.at(15)})
+}
+
 func TestWhatBecomesOfAnEvent(t *testing.T) {
 	tests := map[string]struct {
 		relayed bool
@@ -113,6 +126,14 @@ func TestWhatBecomesOfAnEvent(t *testing.T) {
 				})
 			},
 			want: foretold{Unknown: 1},
+		},
+		"lost long before a gap, as what came behind it shows: missing, however slow the backend is": {
+			play: func(s *scene) { s.slowly(12, 2) },
+			want: foretold{Expected: 12, Matched: 11, Missing: 1},
+		},
+		"on its way, perhaps, when the gap of a slow backend began: unknown": {
+			play: func(s *scene) { s.slowly(12, 8) },
+			want: foretold{Expected: 11, Matched: 11, Unknown: 1},
 		},
 		"a gap that ended before does not excuse": {
 			play: func(s *scene) {
