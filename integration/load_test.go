@@ -35,7 +35,12 @@ type load struct {
 	// excused are stretches of time in which an event need not arrive: "g" or
 	// "v" at the clients with such ids.
 	excused []excuse
+	again   string // "CLIENT EVENT ": some of these may arrive twice
 }
+
+// mostAgain is how many copies may be in the calls that two troubles leave
+// without an answer. Such a call is made again: the vendor may have done it.
+const mostAgain = 2 * 10
 
 // spoken is an accepted event.
 type spoken struct {
@@ -139,8 +144,12 @@ func (l *load) check(t *testing.T) {
 			arrived[h.ID+" "+h.Name+" "+h.Data]++
 		}
 	}
+	again := 0
 	for what, times := range arrived {
-		if times > 1 {
+		switch {
+		case times == 2 && l.again != "" && strings.HasPrefix(what, l.again) && again < mostAgain:
+			again++
+		case times > 1:
 			t.Errorf("%q arrived %d times", what, times)
 		}
 	}

@@ -25,6 +25,7 @@ func TestTroubleOnTheWay(t *testing.T) {
 			if at != "observe" {
 				stage(t, d.gateway, append([]string{"set", "--force"}, to...)...)
 			}
+			d.load.again = "straggler g "
 			d.load.start(20 * time.Millisecond)
 			d.flows(users...)
 			d.together(users...)
@@ -74,6 +75,7 @@ func TestGatewayKilledAfterTheExit(t *testing.T) {
 	d.here("ann")
 	d.here("bob")
 	stage(t, d.gateway, "set", "--force", "cutover")
+	d.load.again = "straggler g "
 	d.load.start(20 * time.Millisecond)
 	d.flows("ann", "bob", "straggler")
 	over := d.load.excuse("")
