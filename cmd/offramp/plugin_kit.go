@@ -75,7 +75,7 @@ func outage(ctx context.Context, out io.Writer, down, up string) func() (func(),
 	return func() (func(), error) {
 		restore := func() {
 			if err := run(up); err != nil {
-				fmt.Fprintln(out, err)
+				_, _ = fmt.Fprintln(out, err) // the kit finds that the backend is not back
 			}
 		}
 		return restore, run(down)

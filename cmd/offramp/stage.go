@@ -122,7 +122,9 @@ func printStage(w io.Writer, view stageView) error {
 	for _, t := range view.Trouble {
 		fmt.Fprintf(table, "\nupstream: %s, %d times since %s, last: %s\n", t.Kind, t.Count, t.Since.Local().Format(time.DateTime), t.Text)
 	}
-	printCopies(table, view.Copies)
+	if err := printCopies(table, view.Copies); err != nil {
+		return err
+	}
 	if view.Webhooks != "" {
 		fmt.Fprintf(table, "\nwebhooks: %s\n", view.Webhooks)
 	}
@@ -135,15 +137,17 @@ func printStage(w io.Writer, view stageView) error {
 }
 
 // printCopies prints what waits for the upstream, and what it will not have.
-func printCopies(w io.Writer, c *upstream.Copies) {
+func printCopies(w io.Writer, c *upstream.Copies) error {
 	if c == nil || c.Waiting == 0 && c.Lost == 0 && c.Unkept == 0 {
-		return
+		return nil
 	}
-	fmt.Fprintf(w, "\ncopies for the upstream: %d wait", c.Waiting)
+	since := ""
 	if !c.Oldest.IsZero() {
-		fmt.Fprintf(w, ", the oldest since %s", c.Oldest.Local().Format(time.DateTime))
+		since = ", the oldest since " + c.Oldest.Local().Format(time.DateTime)
 	}
-	fmt.Fprintf(w, "; %d lost and %d not kept on disk since the start\n", c.Lost, c.Unkept)
+	_, err := fmt.Fprintf(w, "\ncopies for the upstream: %d wait%s; %d lost and %d not kept on disk since the start\n",
+		c.Waiting, since, c.Lost, c.Unkept)
+	return err
 }
 
 // printTripwire prints who is still seen at the upstream.

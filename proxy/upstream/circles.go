@@ -243,10 +243,10 @@ func (c *circles) work(ctx context.Context) time.Duration {
 		if t.step < acquitted && !now.Before(t.due) {
 			ask = t.next(now)
 		}
-		switch {
-		case t.step == acquitted:
+		switch t.step {
+		case acquitted:
 			c.free(ctx, channel, t)
-		case t.step == convicted:
+		case convicted:
 			c.condemn(channel, t)
 		default:
 			if ask {

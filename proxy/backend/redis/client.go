@@ -164,10 +164,3 @@ func (c client) publishCommand() string {
 	}
 	return "SPUBLISH"
 }
-
-func (c client) publish(ctx context.Context, channel string, message []byte) error {
-	if c.cluster == nil {
-		return c.Publish(ctx, channel, message).Err()
-	}
-	return c.SPublish(ctx, channel, message).Err()
-}

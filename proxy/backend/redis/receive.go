@@ -137,7 +137,7 @@ func (b *Broker) event(m *redis.Message) *proxy.Event {
 	}
 	own := ev.ID.Node == b.node
 	bucket := b.keys.bucketOf(ev.Topic)
-	if m.Channel != topicChannel(bucket, ev.Topic) && !(own && m.Channel == ownChannel(bucket, b.node)) {
+	if m.Channel != topicChannel(bucket, ev.Topic) && (!own || m.Channel != ownChannel(bucket, b.node)) {
 		b.refuse(fmt.Errorf("%w: event on %s arrives elsewhere", ErrFrame, strings.ToValidUTF8(ev.Topic.String(), "?")))
 		return nil
 	}
