@@ -3,7 +3,6 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -27,21 +26,7 @@ func clusterReport(t *testing.T, g *harness.Gateway) *report.Report {
 // move asks a node for a move, and returns its answer.
 func move(t *testing.T, g *harness.Gateway, change string) (answer string, status int) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+g.Admin+"/api/v1/apps/"+harness.AppID+"/stage", strings.NewReader(change))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text), resp.StatusCode
+	return adminDo(t, g, http.MethodPut, "/api/v1/apps/"+harness.AppID+"/stage", change)
 }
 
 // compared is how many events of a channel pattern or name a report has.

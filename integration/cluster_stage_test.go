@@ -31,7 +31,18 @@ func stageOf(t *testing.T, g *harness.Gateway) (seen stageSeen) {
 
 func adminGet(t *testing.T, g *harness.Gateway, path string) (body string, status int) {
 	t.Helper()
-	resp, err := http.Get("http://" + g.Admin + path)
+	return adminDo(t, g, http.MethodGet, path, "")
+}
+
+// adminDo asks an admin listener, with JSON if there is some.
+func adminDo(t *testing.T, g *harness.Gateway, method, path, body string) (answer string, status int) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+g.Admin+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

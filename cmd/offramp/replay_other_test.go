@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +9,6 @@ import (
 	"time"
 
 	"github.com/offramp/offramp/proxy"
-	"github.com/offramp/offramp/shadow/capture"
 )
 
 // relayedTraffic is what is seen of three minutes of a relayed app whose engine
@@ -84,22 +81,7 @@ func recordedRelay(t *testing.T) string {
 	app := proxy.Defaults()
 	app.ID, app.Stage, app.Upstream = "app-id", proxy.StageShadow, new(proxy.Upstream)
 	app.Backends = []proxy.Backend{{Name: "nats", Role: proxy.RoleShadow, Channels: []string{"room-*"}, Sample: 1}}
-	path := filepath.Join(t.TempDir(), "traffic.capture")
-	err := writeFile(path, func(w io.Writer) error {
-		out := capture.New(capture.Settings{Out: w, App: &app, Redact: true})
-		for _, r := range relayedTraffic(app.ID) {
-			if !out.Offer(r) {
-				t.Fatal("a record did not fit")
-			}
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		return out.Run(ctx)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
+	return captured(t, app, relayedTraffic(app.ID), true)
 }
 
 // TestTheCommandOfAnyExhibitPlaysItAgain runs what is printed beside exhibits

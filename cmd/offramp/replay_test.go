@@ -26,10 +26,16 @@ func recorded(t *testing.T, redact bool) string {
 	app := proxy.Defaults()
 	app.ID = "app-id"
 	app.Backends = []proxy.Backend{{Name: "nats", Role: proxy.RoleShadow, Channels: []string{"*"}, Sample: 1}}
+	return captured(t, app, recordedTraffic(app.ID), redact)
+}
+
+// captured writes a capture of an app's records, and returns its path.
+func captured(t *testing.T, app proxy.App, records []proxy.Record, redact bool) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "traffic.capture")
 	err := writeFile(path, func(w io.Writer) error {
 		out := capture.New(capture.Settings{Out: w, App: &app, Redact: redact})
-		for _, r := range recordedTraffic(app.ID) {
+		for _, r := range records {
 			if !out.Offer(r) {
 				t.Fatal("a record did not fit")
 			}

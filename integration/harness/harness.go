@@ -57,7 +57,7 @@ type Gateway struct {
 	Cmd   *exec.Cmd
 
 	binary string
-	log    lockedBuffer
+	log    Output
 	exited chan struct{}
 	err    error // guarded by exited
 }
@@ -216,19 +216,22 @@ func FreeAddr(t testing.TB) string {
 	}
 }
 
-// lockedBuffer collects a process's output while others read it.
-type lockedBuffer struct {
+// Output collects what a process prints, while others read it. The zero value
+// is empty.
+type Output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (b *lockedBuffer) Write(p []byte) (int, error) {
+// Write implements io.Writer.
+func (b *Output) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+// String returns what has been printed until now.
+func (b *Output) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buf.String()

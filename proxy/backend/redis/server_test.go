@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -64,7 +63,7 @@ func (s *server) start() {
 	s.t.Helper()
 	s.cmd = exec.Command("redis-server", s.args...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var out lockedBuffer
+	var out harness.Output
 	s.cmd.Stdout = &out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("start redis-server (Debian package redis-server): %v", err)
@@ -79,24 +78,6 @@ func (s *server) start() {
 			s.t.Fatalf("redis-server does not answer: %v\n%s", err, out.String())
 		}
 	}
-}
-
-// lockedBuffer takes what a process says while others read it.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func (s *server) kill() {

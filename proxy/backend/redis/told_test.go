@@ -8,25 +8,33 @@ import (
 	"time"
 )
 
+// tellers return how a node tells of an arrival and of a departure: whether
+// it is news.
+func tellers(t *testing.T) (arrived, departed func(n *testNode, member bool, user string) bool) {
+	must := func(news bool, err error) bool {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return news
+	}
+	arrived = func(n *testNode, member bool, user string) bool {
+		t.Helper()
+		return must(n.Told.Arrived(t.Context(), room, member, user))
+	}
+	departed = func(n *testNode, member bool, user string) bool {
+		t.Helper()
+		return must(n.Told.Departed(t.Context(), room, member, user))
+	}
+	return arrived, departed
+}
+
 // Receivers are told of an arrival once, and of the end once it is one,
 // whichever nodes have seen the two and in whatever order they ask.
 func TestReceiversAreToldOnce(t *testing.T) {
 	s := startServer(t)
 	a, b := startNode(t, s, 1, shortLease), startNode(t, s, 2, shortLease)
-	arrived := func(n *testNode, member bool, user string) bool {
-		news, err := n.Told.Arrived(t.Context(), room, member, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return news
-	}
-	departed := func(n *testNode, member bool, user string) bool {
-		news, err := n.Told.Departed(t.Context(), room, member, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return news
-	}
+	arrived, departed := tellers(t)
 	a.join(t, "ann", 1)
 	a.count(t, room, 1)
 	if !arrived(a, true, "ann") || arrived(b, true, "ann") || !arrived(b, false, "") || arrived(a, false, "") {
@@ -123,20 +131,7 @@ func TestAnswersThatAreLostAreGivenAgain(t *testing.T) {
 func TestWhatIsOwedOutlivesRedis(t *testing.T) {
 	s := startServer(t)
 	a, b := startNode(t, s, 1, DefaultLease), startNode(t, s, 2, DefaultLease)
-	arrived := func(n *testNode, member bool, user string) bool {
-		news, err := n.Told.Arrived(t.Context(), room, member, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return news
-	}
-	departed := func(n *testNode, member bool, user string) bool {
-		news, err := n.Told.Departed(t.Context(), room, member, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return news
-	}
+	arrived, departed := tellers(t)
 	for i, user := range []string{"left", "told", "stays"} {
 		a.join(t, user, i)
 		if !arrived(a, true, user) {
